@@ -1,0 +1,101 @@
+"""Lanes, limits and what a provider reports of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bydawn.core.model import ModelRef
+    from bydawn.core.request import Endpoint
+
+EndReason = Literal["completed", "failed", "expired", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What requests must share to travel in one batch."""
+
+    model: ModelRef
+    endpoint: Endpoint
+    account: str = "default"
+
+    def __str__(self) -> str:
+        return f"{self.model} ({self.endpoint})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Upper bounds of one batch; None means that the provider states none.
+
+    ``bytes`` counts the UTF-8 bytes of the lines with their newlines; ``inputs`` the texts of embeddings requests over
+    all rows; ``enqueued_tokens`` the prompt tokens of all batches of a lane that have not ended yet.
+    """
+
+    rows: int
+    bytes: int
+    row_bytes: int
+    inputs: int | None = None
+    enqueued_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A batch that is to be created. ``tag`` is unique to this one create and is how it is found again."""
+
+    tag: str
+    lane: Lane
+    requests: Path
+    rows: int
+    bytes: int
+    job_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A remote file with result lines: which of the batch's two it is, and the provider's id of it."""
+
+    kind: Literal["output", "error"]
+    file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProblem:
+    """One entry of a provider's validation errors; ``line`` is 1-based in the file sent, None for the whole batch."""
+
+    code: str | None
+    message: str
+    parameter: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The provider's own counters: shown, never trusted."""
+
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchReport:
+    """What the provider says of a batch now.
+
+    ``phase``: ``in_progress``, ``cancelling`` or ``ended``; an unknown status word stays ``in_progress`` and is kept in
+    ``status``. ``refusal`` is set when the whole batch was refused before any row ran (validation, quota).
+    """
+
+    provider_batch_id: str
+    status: str
+    phase: Literal["in_progress", "cancelling", "ended"]
+    end_reason: EndReason | None = None
+    counts: Counts | None = None
+    files: tuple[ResultFile, ...] = ()
+    problems: tuple[BatchProblem, ...] = ()
+    created_at_s: float | None = None
+    expires_at_s: float | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)

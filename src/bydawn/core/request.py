@@ -1,0 +1,39 @@
+"""One logical model call, as the source read it.
+
+Values inside `fields` are usually ``msgspec.Raw``: the user's own JSON bytes, which are spliced into the line that is
+uploaded and never decoded unless a rule has to look at them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Endpoint = Literal["chat", "responses", "embeddings", "completions", "moderations"]
+"""The operation that is batched. Providers map it to their own path."""
+
+ENDPOINTS: tuple[Endpoint, ...] = ("chat", "responses", "embeddings", "completions", "moderations")
+
+Form = Literal["messages", "input", "native"]
+"""How the row was written: chat vocabulary (also from ``prompt`` or a template), an ``input``, or a provider's own line."""
+
+Fields = dict[str, Any]
+"""Body fields by name; each value a ``msgspec.Raw`` of JSON or a plain JSON value."""
+
+
+class Request(msgspec.Struct, gc=False):
+    """One input row.
+
+    ``row`` is its 0-based position among the rows; ``line`` its 1-based line in the file (for messages about it);
+    ``id`` the user's id, or None where the row number serves; ``model`` the row's own model as written, if any;
+    ``endpoint`` is set for native lines only; ``fields`` the body without id and model.
+    """
+
+    row: int
+    line: int
+    id: str | None
+    form: Form
+    fields: Fields
+    model: str | None = None
+    endpoint: Endpoint | None = None
