@@ -16,7 +16,7 @@ Endpoint = Literal["chat", "responses", "embeddings", "completions", "moderation
 ENDPOINTS: tuple[Endpoint, ...] = ("chat", "responses", "embeddings", "completions", "moderations")
 
 Form = Literal["messages", "input", "native"]
-"""How the row was written: chat vocabulary (also from ``prompt`` or a template), an ``input``, or a provider's own line."""
+"""How the row was written: in chat vocabulary (``prompt`` too), as an ``input``, or as a provider's own line."""
 
 Fields = dict[str, Any]
 """Body fields by name; each value a ``msgspec.Raw`` of JSON or a plain JSON value."""

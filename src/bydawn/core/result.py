@@ -40,7 +40,7 @@ ErrorKind = Literal[
 
 
 class Usage(msgspec.Struct, gc=False):
-    """Tokens of one answer. Cached tokens are part of the input, reasoning tokens part of the output: never add them."""
+    """Tokens of one answer. Cached tokens are part of the input, reasoning tokens of the output: never add them."""
 
     input_tokens: int = 0
     output_tokens: int = 0
