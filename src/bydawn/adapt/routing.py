@@ -1,0 +1,47 @@
+"""Chooses the endpoint for one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bydawn.adapt.rules import tools_with_effort
+
+if TYPE_CHECKING:
+    from bydawn.adapt.book import ModelFacts
+    from bydawn.adapt.efforts import Efforts
+    from bydawn.core.adjustment import Adjustment
+    from bydawn.core.request import Endpoint, Fields, Form
+
+INPUT_ENDPOINTS: dict[str, Endpoint] = {"embeddings": "embeddings", "moderations": "moderations"}
+"""Where an ``input`` goes, by the model's kind; anything else takes it on responses."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatExit:
+    """Why requests of a model are sent to responses instead of chat: all of them, or with ``efforts`` given, those
+    with tools that would run with a reasoning effort."""
+
+    adjustment: Adjustment
+    efforts: Efforts | None = None
+
+    def concerns(self, fields: Fields) -> bool:
+        return self.efforts is None or tools_with_effort(fields, self.efforts)
+
+
+def choose_endpoint(
+    facts: ModelFacts, form: Form, fields: Fields, wanted: Endpoint | None
+) -> tuple[Endpoint, Adjustment | None]:
+    """The endpoint for a request, and the adjustment when it is not the one its form means.
+
+    What the user ``wanted`` is taken as it is. Otherwise an ``input`` goes where the model's kind takes it, and
+    messages go to chat, unless the model or its tools work on responses only.
+    """
+    if wanted is not None:
+        return wanted, None
+    if form == "input":
+        return INPUT_ENDPOINTS.get(facts.kind, "responses"), None
+    leaving = facts.chat_exit
+    if leaving is not None and leaving.concerns(fields):
+        return "responses", leaving.adjustment
+    return "chat", None
