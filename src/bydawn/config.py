@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from bydawn.core.settings import EngineSettings
 from bydawn.errors import ConfigError
+from bydawn.transports.account import Account, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from bydawn.providers.base import Provider
 
 CONFIG_NAME = "bydawn.toml"
 
@@ -95,7 +98,15 @@ def _engine(env: Mapping[str, str], table: Mapping[str, Any]) -> EngineSettings:
     low = numbers.get("poll_min_s", min(defaults.poll_min_s, settled))
     if low > settled:
         raise ConfigError(f"BYDAWN_POLL_MIN ({low:g}) is above BYDAWN_POLL_MAX ({settled:g})")
-    return EngineSettings(**(numbers | {"poll_min_s": low, "poll_max_s": settled}))
+    numbers |= {"poll_min_s": low, "poll_max_s": settled}
+    numbers.setdefault("retry_first_s", min(defaults.retry_first_s, max(RETRY_FIRST_LEAST_S, low)))
+    numbers.setdefault("settle_wait_s", min(defaults.settle_wait_s, max(SETTLE_LEAST_S, 12 * low)))
+    return EngineSettings(**numbers)
+
+
+RETRY_FIRST_LEAST_S = 0.05
+SETTLE_LEAST_S = 10.0
+"""Whoever polls a quick service often (a sandbox, a local server) wants its lost answers settled sooner, too."""
 
 
 _ENGINE_VARIABLES = {
@@ -114,3 +125,19 @@ def _number(name: str, value: Any) -> float:
     if not 0 <= number < float("inf"):
         raise ConfigError(f"{name} must not be negative or infinite: {value!r}")
     return number
+
+
+def account_for(provider: Provider, settings: Settings) -> Account:
+    """Return the account of a provider: its key from the environment, its address from settings or environment.
+
+    Raises ConfigError naming the variable when there is no key.
+    """
+    env = settings.environment
+    key = next((env[name] for name in provider.key_variables if env.get(name)), None)
+    if key is None:
+        raise ConfigError(
+            f"there is no key for {provider.name}",
+            hint=f"Set {provider.key_variables[0]}, or try the job with --sandbox, which needs none.",
+        )
+    base_url = settings.base_urls.get(provider.name) or env.get(provider.base_url_variable) or provider.base_url
+    return Account(provider=provider.name, base_url=base_url, key=Secret(key))

@@ -15,6 +15,7 @@ The first branch says whose fault it is, ``retry`` says whether the same step ma
     │   ├── RateLimited              429: too fast; later is fine
     │   ├── QuotaExhausted           429 or 4xx: no money or a hard spend limit; later is not enough
     │   ├── Rejected                 other 4xx: the request itself is refused
+    │   │   └── TooLarge             the body or file is too big: smaller ones may do
     │   ├── Unavailable              5xx, also as an HTML page
     │   └── UnexpectedAnswer         a success our codec cannot read; the bytes are in .body
     ├── TransportError               no HTTP answer at all                                              exit 4
@@ -171,6 +172,10 @@ class QuotaExhausted(ProviderError):
 
 class Rejected(ProviderError):
     """The provider refuses this very request (4xx)."""
+
+
+class TooLarge(Rejected):
+    """The body or the file is larger than the provider takes (413, or 400 in words)."""
 
 
 class Unavailable(ProviderError):

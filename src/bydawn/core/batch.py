@@ -54,11 +54,16 @@ class Submission:
     job_name: str = ""
 
 
+ResultKind = Literal["output", "error"]
+RESULT_KINDS: tuple[ResultKind, ...] = ("output", "error")
+"""In the order in which they are read: an answer counts more than an error for the same row."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResultFile:
     """A remote file with result lines: which of the batch's two it is, and the provider's id of it."""
 
-    kind: Literal["output", "error"]
+    kind: ResultKind
     file_id: str
 
 
@@ -99,3 +104,19 @@ class BatchReport:
     created_at_s: float | None = None
     expires_at_s: float | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a whole batch was refused, and what follows.
+
+    ``quota``: too many tokens enqueued, wait (``limit`` when the provider names it); ``money``: pause the job;
+    ``rows``: ``bad`` maps 1-based lines to their problems, the others are sent again; ``lane``: no row of this lane can
+    work; ``unknown``: try again a few times.
+    """
+
+    kind: Literal["quota", "money", "rows", "lane", "unknown"]
+    message: str
+    code: str | None = None
+    bad: tuple[tuple[int, BatchProblem], ...] = ()
+    limit: int | None = None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - JobOptions is decoded from JSON by its annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bydawn.core.request import Endpoint  # noqa: TC001 - as above
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from decimal import Decimal
 
     from bydawn.core.adjustment import Adjustment
     from bydawn.core.batch import Counts, Lane
-    from bydawn.core.request import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

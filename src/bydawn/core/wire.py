@@ -67,3 +67,11 @@ class Checkpoint:
 
 
 Flow: TypeAlias = "Generator[WireRequest | Checkpoint, WireResponse | None, T]"
+
+
+def is_page(headers: Mapping[str, str], start: bytes) -> bool:
+    """Whether an answer is an HTML page and not data; gateways send them under any status, 200 included.
+
+    ``headers`` have lower-case names; ``start`` is the body or its beginning.
+    """
+    return headers.get("content-type", "").startswith("text/html") or start[:64].lstrip()[:1] == b"<"

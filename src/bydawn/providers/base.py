@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bydawn.core.adjustment import Adjustment
-    from bydawn.core.batch import BatchReport, Limits, ResultFile, Submission
+    from bydawn.core.batch import BatchProblem, BatchReport, Limits, Refusal, ResultFile, Submission
     from bydawn.core.request import Endpoint, Fields, Form
     from bydawn.core.result import Answer
     from bydawn.core.wire import Flow, WireResponse
@@ -50,8 +50,16 @@ class Provider(Protocol):
         """Return the line for the batch file, with its newline."""
         ...
 
+    def readdress(self, line: bytes, custom_id: str) -> bytes:
+        """Return an encoded line under another custom_id, for a further attempt."""
+        ...
+
     def inputs(self, endpoint: Endpoint, body: Fields) -> int:
         """How many embeddings inputs the body holds; 0 where they are not counted."""
+        ...
+
+    def inputs_of(self, line: bytes, endpoint: Endpoint) -> int:
+        """Count the inputs of an encoded line, as `inputs` does for a body."""
         ...
 
     def submit(self, batch: Submission, known: Mapping[str, str]) -> Flow[str]:
@@ -67,6 +75,10 @@ class Provider(Protocol):
 
     def poll(self, provider_batch_id: str) -> Flow[BatchReport]:
         """Ask how the batch is doing."""
+        ...
+
+    def read_refusal(self, problems: tuple[BatchProblem, ...]) -> Refusal:
+        """Say what the errors of a batch that was refused as a whole mean; the list may be empty or incomplete."""
         ...
 
     def fetch(self, file: ResultFile, path: Path) -> Flow[None]:

@@ -1,0 +1,320 @@
+"""Decodes a batch's result files, once, into records that only need to be put in order.
+
+Works on files alone: it is handed paths and plain values, writes the records, their index and the strays, and returns
+what the ledger is to say. Running it again after a crash writes the same files again.
+
+Rules that decide what counts (promise 5): lines are matched by custom_id only; the output file is read before the error
+file and the first line of a row wins; a row without a line is *missing*; lines nobody asked for are kept aside.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from bydawn.core.result import Answer, RowError, Usage
+from bydawn.engine.answers import AnswerCheck
+from bydawn.engine.policy import judge
+from bydawn.engine.rows import position_in
+from bydawn.engine.writing import PER_ROW
+from bydawn.errors import UnexpectedAnswer
+from bydawn.pricing import PICO
+from bydawn.store.files import create_private
+from bydawn.store.ledger import STATUS_NAMES, WAITING
+from bydawn.store.records import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from bydawn.core.batch import Lane
+    from bydawn.pricing import Rates
+    from bydawn.providers.base import Provider
+    from bydawn.store.records import BatchRecord
+
+BLOCK = 1 << 20
+RAW_ERROR_FILE = 1 << 63
+"""Set in a raw offset that points into the error file."""
+
+
+class Tail(msgspec.Struct, gc=False):
+    """A result record without ``id`` and ``row``, in the order of the published fields (core.result.Result)."""
+
+    status: str
+    model: str
+    text: str | None
+    parsed: Any
+    tool_calls: Any
+    finish_reason: str | None
+    usage: Usage | None
+    cost_usd: float | None
+    error: RowError | None
+    attempts: int
+    provider_batch_id: str | None
+    embedding: Any = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One batch to decode.
+
+    ``received`` are the files that exist, output before error; ``no_line`` says what became of the row at a position
+    that no line came for.
+    """
+
+    batch: BatchRecord
+    lane: Lane
+    ordinals: Sequence[int]
+    provider: Provider
+    rates: Rates | None
+    may_retry: bool
+    received: tuple[tuple[str, Path], ...]
+    no_line: Callable[[int], Answer]
+    requests: Path
+    results: Path
+    index: Path
+    strays: Path
+
+
+@dataclass(slots=True)
+class Collected:
+    """What the ledger is to say: ``states[i]`` is the new state of the batch's i-th row.
+
+    ``cut`` says that a result file ends in the middle of a line; ``quota`` that rows failed for want of money;
+    ``unread`` counts lines that no custom_id could be read from.
+    """
+
+    states: bytearray
+    tally: Tally
+    cut: bool = False
+    quota: str | None = None
+    unread: int = 0
+    waiting: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting = self.states.count(WAITING)
+
+
+def decode_batch(task: Task) -> Collected:
+    """Decode everything that was received for a batch and write its records."""
+    with create_private(task.results) as results, create_private(task.strays) as strays:
+        decoder = _Decoder(task, results, strays)
+        for kind, path in task.received:
+            decoder.read(kind, path)
+        decoder.add_missing()
+        for file in (results, strays):
+            file.flush()
+            os.fsync(file.fileno())
+    decoder.write_index(task.index)
+    if not task.strays.stat().st_size:
+        task.strays.unlink()
+    return Collected(decoder.states, decoder.tally, decoder.cut, decoder.quota, decoder.unread)
+
+
+class _Decoder:
+    def __init__(self, task: Task, results: BinaryIO, strays: BinaryIO) -> None:
+        batch = task.batch
+        count = batch.rows
+        self._task = task
+        self._results = results
+        self._strays = strays
+        self._position = position_in(task.ordinals)
+        self._encode = msgspec.json.Encoder().encode_into
+        self._model = str(task.lane.model)
+        self._check = _checker(task)
+        self._written = 0
+        self._offsets = array("Q", bytes(8 * count))
+        self._lengths = array("I", bytes(4 * count))
+        self._raw_offsets = array("Q", bytes(8 * count))
+        self._raw_lengths = array("I", bytes(4 * count))
+        self.states = bytearray(count)
+        self.tally = Tally(rows=count)
+        self.cut = False
+        self.quota: str | None = None
+        self.unread = 0
+
+    def read(self, kind: str, path: Path) -> None:
+        """Decode one result file."""
+        decode = self._task.provider.decode
+        endpoint = self._task.lane.endpoint
+        prefix = f"{self._task.batch.nonce}-"
+        skip = len(prefix)
+        base = RAW_ERROR_FILE if kind == "error" else 0
+        states, position_of = self.states, self._position
+        buffer = bytearray()
+        with path.open("rb", buffering=BLOCK) as file:
+            offset = 0
+            for line in file:
+                size = len(line)
+                here, offset = offset, offset + size
+                if size <= 2 and not line.strip():
+                    continue
+                try:
+                    answer = decode(line, endpoint)
+                except UnexpectedAnswer:
+                    self.unread += 1
+                    self.cut = self.cut or not line.endswith(b"\n")
+                    self._keep_aside(line)
+                    continue
+                custom_id = answer.custom_id
+                position = (
+                    position_of(int(tail))
+                    if (custom_id.startswith(prefix) and (tail := custom_id[skip:]).isdecimal() and tail.isascii())
+                    else None
+                )
+                if position is None or states[position]:
+                    self._count_stray(line, known=position is not None)
+                    continue
+                self._raw_offsets[position] = base | here
+                self._raw_lengths[position] = size
+                self._add(position, answer, buffer)
+
+    def _count_stray(self, line: bytes, *, known: bool) -> None:
+        if known:
+            self.tally.repeats += 1
+        else:
+            self.tally.strays += 1
+        self._keep_aside(line)
+
+    def _keep_aside(self, line: bytes) -> None:
+        self._strays.write(line if line.endswith(b"\n") else line + b"\n")
+
+    def add_missing(self) -> None:
+        """Give every row without a line its outcome."""
+        buffer = bytearray()
+        no_line = self._task.no_line
+        for position, state in enumerate(self.states):
+            if not state:
+                self._add(position, no_line(position), buffer)
+
+    def _add(self, position: int, answer: Answer, buffer: bytearray) -> None:
+        task = self._task
+        if self._check is not None and answer.outcome == "succeeded":
+            self._check(position, answer)
+        state = judge(answer, attempts_left=task.batch.attempts_left, may_retry=task.may_retry)
+        self.states[position] = state
+        self._count(answer)
+        cost = self._price(answer.usage)
+        if state == WAITING:
+            return  # its record will come from a later batch
+        tail = Tail(
+            STATUS_NAMES[state],
+            self._model,
+            answer.text,
+            answer.parsed,
+            answer.tool_calls,
+            answer.finish_reason,
+            answer.usage,
+            cost,
+            answer.error,
+            task.batch.attempt,
+            task.batch.provider_batch_id,
+        )
+        if answer.embedding is not None:
+            tail.embedding = answer.embedding
+        self._encode(tail, buffer)
+        buffer[0] = _COMMA  # the record goes on after "row"
+        buffer += b"\n"
+        length = len(buffer)
+        self._results.write(buffer)
+        self._offsets[position] = self._written
+        self._lengths[position] = length
+        self._written += length
+
+    def _count(self, answer: Answer) -> None:
+        tally, outcome = self.tally, answer.outcome
+        if outcome == "succeeded":
+            tally.succeeded += 1
+            return
+        setattr(tally, outcome, getattr(tally, outcome) + 1)
+        if answer.error is not None and answer.error.kind == "quota":
+            self.quota = answer.error.message
+
+    def _price(self, usage: Usage | None) -> float | None:
+        if usage is None:
+            return None
+        tally, rates = self.tally, self._task.rates
+        tally.input_tokens += usage.input_tokens
+        tally.output_tokens += usage.output_tokens
+        tally.cached_tokens += usage.cached_tokens
+        tally.reasoning_tokens += usage.reasoning_tokens
+        if rates is None:
+            tally.unpriced += 1
+            return None
+        cost = rates.cost_picousd(usage)
+        tally.cost_pico += cost
+        tally.live_pico += rates.live_picousd(usage)
+        return cost / PICO
+
+    def write_index(self, path: Path) -> None:
+        """Write where each row's record and raw line are."""
+        with create_private(path) as file:
+            for column in (self._offsets, self._lengths, self._raw_offsets, self._raw_lengths):
+                column.tofile(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+_COMMA = ord(",")
+
+
+def after_end(reason: str | None) -> Callable[[int], Answer]:
+    """What a row without a line is, in a batch that ended for ``reason``."""
+    if reason == "expired":
+        error = RowError("expired", None, "the batch expired before this request ran", retryable=True)
+        return lambda _: Answer("", "expired", error=error)
+    if reason == "cancelled":
+        error = RowError("cancelled", None, "the batch was cancelled before this request ran", retryable=True)
+        return lambda _: Answer("", "cancelled", error=error)
+    error = RowError("missing", None, "the batch ended without a line for this request", retryable=True)
+    return lambda _: Answer("", "missing", error=error)
+
+
+def _checker(task: Task) -> Callable[[int, Answer], None] | None:
+    shared = task.batch.answer_format
+    if shared is None:
+        return None
+    if shared != PER_ROW:
+        only = AnswerCheck(shared)
+        return (lambda position, answer: _apply(only, answer)) if only else None  # noqa: ARG005 - one check for all
+    distinct, which = _formats(task.requests)
+    checks = [AnswerCheck(wanted) for wanted in distinct]
+    return lambda position, answer: _apply(checks[which[position]], answer)
+
+
+def _apply(check: AnswerCheck, answer: Answer) -> None:
+    if not check or answer.text is None:
+        return
+    answer.parsed, error = check(answer.text)
+    if error is not None:
+        answer.outcome, answer.error = "errored", error
+
+
+class _Asked(msgspec.Struct, gc=False):
+    response_format: msgspec.Raw | None = None
+    text: msgspec.Raw | None = None
+
+
+class _AskedLine(msgspec.Struct, gc=False):
+    body: _Asked
+
+
+def _formats(requests: Path) -> tuple[list[bytes | None], array[int]]:
+    """Read which answer format each line of a requests file asks for: the distinct ones, and an index per line."""
+    numbers: dict[bytes | None, int] = {}
+    which = array("I")
+    decode = msgspec.json.Decoder(_AskedLine).decode
+    for line in _lines(requests):
+        body = decode(line).body
+        wanted = body.response_format or body.text
+        which.append(numbers.setdefault(None if wanted is None else bytes(wanted), len(numbers)))
+    return list(numbers), which
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb", buffering=BLOCK) as file:
+        yield from file

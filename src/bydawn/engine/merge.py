@@ -1,0 +1,200 @@
+"""Puts the decoded records of all batches in row order: a copy of bytes, with ``id`` and ``row`` in front.
+
+Memory holds one ledger segment and the index of each batch that still has rows ahead; records are read where they lie.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bydawn.core.result import RowError
+from bydawn.engine.collect import RAW_ERROR_FILE, Tail
+from bydawn.engine.rows import load_rows
+from bydawn.errors import StoreDamaged
+from bydawn.store.ledger import CANCELLED, STATUS_NAMES, SUCCEEDED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from bydawn.core.batch import Lane
+    from bydawn.store.files import JobFiles
+    from bydawn.store.ledger import Segment
+    from bydawn.store.records import BatchRecord, JobRecord
+    from bydawn.store.sqlite import Store
+
+READ_WHOLE_BYTES = 16 << 20
+"""Records of a batch up to this size are read in one go; larger ones row by row."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def result_lines(store: Store, files: JobFiles, job: JobRecord, *, raw: bool = False) -> Iterator[bytes]:
+    """Yield the record of every request that has a final status, in row order, each a line of JSON."""
+    shelf = _Shelf(store, files, job, raw=raw)
+    width = job.width
+    row = 0
+    with _Ids(files.ids, job.rows) as ids:
+        for segment in store.segments(job.job_id):
+            first = segment.first
+            for position, state in enumerate(segment.states):
+                if state < FIRST_FINAL:
+                    continue
+                ordinal = first + position
+                row = ordinal // width if width > 1 else ordinal
+                yield b'{"id":%b,"row":%d%b' % (ids.at(row), row, shelf.record(segment, position, ordinal))
+            shelf.forget_before(first + len(segment))
+
+
+FIRST_FINAL = SUCCEEDED
+"""The smallest final state of the ledger."""
+
+
+class _Ids:
+    """The users' ids by row, read forward only; the row number where the input has no ids."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self._file = path.open("rb", buffering=1 << 20) if path.exists() else None
+        self._rows = rows
+        self._next = 0
+        self._current = b""
+
+    def at(self, row: int) -> bytes:
+        """Return the JSON text of a row's id."""
+        if self._file is None:
+            return b'"%d"' % row
+        while self._next <= row:
+            self._current = self._file.readline().rstrip(b"\n")
+            self._next += 1
+        if not self._current:
+            raise StoreDamaged(f"{self._file.name} ends before row {row} of {self._rows}")
+        return self._current
+
+    def __enter__(self) -> _Ids:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class _Shelf:
+    """The records of all batches, opened when first needed and closed when their last row has passed."""
+
+    def __init__(self, store: Store, files: JobFiles, job: JobRecord, *, raw: bool) -> None:
+        self._files = files
+        self._raw = raw
+        self._lanes = store.lanes(job.job_id)
+        self._batches = {batch.number: batch for batch in store.batches(job.job_id)}
+        self._open: dict[int, _Records] = {}
+
+    def record(self, segment: Segment, position: int, ordinal: int) -> bytes:
+        """Return a request's record after ``row``: from the comma to the newline."""
+        owner = segment.owners[position]
+        records = self._open.get(owner)
+        if records is None:
+            batch = self._batches[owner]
+            records = self._open[owner] = _Records(batch, self._files, self._lanes[batch.lane], raw=self._raw)
+        return records.get(ordinal, segment.states[position])
+
+    def forget_before(self, ordinal: int) -> None:
+        """Close the batches whose rows are all before ``ordinal``."""
+        for number in [number for number, records in self._open.items() if records.last < ordinal]:
+            self._open.pop(number).close()
+
+
+class _Records:
+    """One batch's records by ordinal."""
+
+    def __init__(self, batch: BatchRecord, files: JobFiles, lane: Lane, *, raw: bool) -> None:
+        self._batch = batch
+        self._lane = lane
+        self._ordinals: Sequence[int] = load_rows(files.rows(batch.number), batch.rows)
+        self._even = self._ordinals if isinstance(self._ordinals, range) else None
+        self.last = self._ordinals[-1]
+        self._file = self._data = None
+        self._raw = _RawLines(files, batch.number) if raw else None
+        path = files.results(batch.number)
+        if batch.state != "withdrawn" and path.exists():
+            self._index = _load_index(files.index(batch.number), batch.rows)
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if os.fstat(self._file).st_size <= READ_WHOLE_BYTES:
+                self._data = path.read_bytes()
+
+    def get(self, ordinal: int, state: int) -> bytes:
+        """Return the record of ``ordinal``, or one that only states how it ended when the batch never ran."""
+        even = self._even
+        position = (ordinal - even.start) // even.step if even is not None else bisect_left(self._ordinals, ordinal)
+        if self._file is None:
+            return self._without_answer(state)
+        offset, length = self._index[0][position], self._index[1][position]
+        if not length:
+            return self._without_answer(state)
+        data = self._data
+        record = data[offset : offset + length] if data is not None else os.pread(self._file, length, offset)
+        if len(record) != length:
+            raise StoreDamaged(f"the results of batch {self._batch.number} are cut off")
+        if self._raw is None:
+            return record
+        return self._raw.attach(record, self._index[2][position], self._index[3][position])
+
+    def _without_answer(self, state: int) -> bytes:
+        cancelled = state == CANCELLED
+        error = RowError(
+            "cancelled" if cancelled else "batch_refused",
+            None,
+            "the job was cancelled before this request was sent" if cancelled else self._batch.note or "never sent",
+            retryable=True,
+        )
+        tail = Tail(
+            STATUS_NAMES[state], str(self._lane.model), None, None, None, None, None, None, error,
+            self._batch.attempt - 1, None,
+        )  # fmt: skip
+        return b"," + _encode(tail)[1:] + b"\n"
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._file is not None:
+            os.close(self._file)
+        if self._raw is not None:
+            self._raw.close()
+
+
+class _RawLines:
+    """The provider's lines as they came, for ``raw``."""
+
+    def __init__(self, files: JobFiles, number: int) -> None:
+        self._paths = {kind: files.received(number, kind) for kind in ("output", "error")}
+        self._open: dict[str, int] = {}
+
+    def attach(self, record: bytes, where: int, length: int) -> bytes:
+        """Return the record with the raw line as its last field; null when there was none or it was cleaned."""
+        kind = "error" if where & RAW_ERROR_FILE else "output"
+        path = self._paths[kind]
+        line = b"null"
+        if length and path.exists():
+            if kind not in self._open:
+                self._open[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            line = os.pread(self._open[kind], length, where & ~RAW_ERROR_FILE).strip()
+        return record[:-2] + b',"raw":' + line + b"}\n"
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+
+def _load_index(path: Path, count: int) -> tuple[array[Any], array[Any], array[Any], array[Any]]:
+    columns = (array("Q"), array("I"), array("Q"), array("I"))
+    try:
+        with path.open("rb") as file:
+            for column in columns:
+                column.fromfile(file, count)
+    except (OSError, EOFError) as error:
+        raise StoreDamaged(f"{path} cannot be read: {error}") from error
+    return columns

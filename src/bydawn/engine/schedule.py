@@ -1,0 +1,144 @@
+"""What to do next: a pure function of what is stored, what is being done, and the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from bydawn.core.states import FINAL_BATCH_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bydawn.core.settings import EngineSettings
+    from bydawn.store.records import BatchRecord, JobRecord
+
+ActionKind = Literal["send", "settle", "poll", "cancel", "collect", "replan", "withdraw"]
+Goal = Literal["done", "sent"]
+"""When to stop: nothing left to do, or every batch is at its provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do with one batch."""
+
+    kind: ActionKind
+    batch: BatchRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that decides.
+
+    ``lanes`` are the quota keys by lane index; ``enqueued`` the tokens at the provider by key, over all jobs of the
+    home; ``quotas`` the known limits.
+    """
+
+    job: JobRecord
+    batches: Sequence[BatchRecord]
+    lanes: Sequence[str]
+    enqueued: Mapping[str, int] = field(default_factory=dict)
+    quotas: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Actions to start now; when to look again if nothing else happens (Unix seconds); whether the goal is reached."""
+
+    actions: tuple[Action, ...]
+    wake_at_s: float | None
+    reached: bool
+
+
+def decide(
+    snapshot: Snapshot, busy: frozenset[int], now_s: float, settings: EngineSettings, goal: Goal = "done"
+) -> Decision:
+    """Choose the next actions. ``busy`` are the numbers of batches that an action is under way for."""
+    actions: list[Action] = []
+    times: list[float] = []
+    for batch in snapshot.batches:
+        kind = _due(batch, snapshot.job.state)
+        if kind is None or batch.number in busy:
+            continue
+        if batch.look_at_s > now_s and kind not in _AT_ONCE:
+            times.append(batch.look_at_s)
+            continue
+        actions.append(Action(kind, batch))
+    actions = _within_means(actions, snapshot, busy, settings)
+    reached = not busy and not actions and _reached(snapshot, goal)
+    return Decision(tuple(actions), min(times, default=None), reached)
+
+
+_AT_ONCE = frozenset({"cancel", "withdraw"})
+
+
+def _due(batch: BatchRecord, job_state: str) -> ActionKind | None:
+    match batch.state:
+        case "planned":
+            return "withdraw" if job_state == "cancelled" else "send" if job_state == "running" else None
+        case "submitting" | "in_doubt":
+            return "settle"
+        case "in_progress":
+            return "cancel" if job_state == "cancelled" else "poll"
+        case "cancelling":
+            return "poll"
+        case "ended":
+            return "collect"
+    return "replan" if batch.waiting and job_state == "running" else None
+
+
+def _within_means(
+    actions: list[Action], snapshot: Snapshot, busy: frozenset[int], settings: EngineSettings
+) -> list[Action]:
+    """Drop the sends that there is no room for: uploads at once, and tokens under the lane's quota."""
+    states = {batch.number: batch for batch in snapshot.batches}
+    sending = [states[number] for number in busy if states[number].state in ("planned", "submitting")]
+    room = settings.uploads - len(sending)
+    tokens = dict(snapshot.enqueued)
+    for batch in sending:
+        if batch.state == "planned":  # not yet in the store's sum
+            _spend(tokens, snapshot.lanes[batch.lane], batch.input_tokens)
+    kept = []
+    for action in actions:
+        if action.kind == "send":
+            lane = snapshot.lanes[action.batch.lane]
+            if room <= 0 or not _allowed(tokens, lane, action.batch.input_tokens, snapshot.quotas):
+                continue
+            room -= 1
+            _spend(tokens, lane, action.batch.input_tokens)
+        kept.append(action)
+    return kept
+
+
+def _allowed(tokens: Mapping[str, int], lane: str, wanted: int, quotas: Mapping[str, int]) -> bool:
+    quota = quotas.get(lane)
+    at_provider = tokens.get(lane, 0)
+    return quota is None or at_provider == 0 or at_provider + wanted <= quota
+
+
+def _spend(tokens: dict[str, int], lane: str, amount: int) -> None:
+    tokens[lane] = tokens.get(lane, 0) + amount
+
+
+def _reached(snapshot: Snapshot, goal: Goal) -> bool:
+    running = snapshot.job.state == "running"
+    for batch in snapshot.batches:
+        if batch.waiting and running:
+            return False
+        if batch.state in FINAL_BATCH_STATES:
+            continue
+        if batch.state == "planned" and not running:
+            continue
+        if goal == "done" or batch.state in ("planned", "submitting", "in_doubt"):
+            return False
+    return True
+
+
+def waiting_for_quota(snapshot: Snapshot) -> list[tuple[str, int]]:
+    """Name the lanes whose planned batches wait for enqueued tokens to be freed, with the tokens they wait for."""
+    waiting: dict[str, int] = {}
+    for batch in snapshot.batches:
+        lane = snapshot.lanes[batch.lane]
+        if batch.state == "planned" and not _allowed(snapshot.enqueued, lane, batch.input_tokens, snapshot.quotas):
+            waiting[lane] = waiting.get(lane, 0) + batch.input_tokens
+    return list(waiting.items())

@@ -1,0 +1,53 @@
+"""What the validation errors of an OpenAI-style batch mean for its rows.
+
+The codes are those of OpenAI and of Azure, which names some differently (protocol sheet openai.md §2.3 and §8, read
+2026-11-22). An unknown code with a line is that row's own problem; without a line it is worth another try.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bydawn.core.batch import BatchProblem, Refusal
+
+_QUOTA = frozenset({"token_limit_exceeded"})
+_MONEY = frozenset(
+    {
+        "billing_hard_limit_reached",
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+    }
+)
+_LANE = frozenset({"model_not_found"})
+"""Codes that speak of what all rows of a batch share."""
+
+_LIMIT = re.compile(r"[Ll]imit(?: of)?:?\s*([\d,]+)(K|M)?")
+
+
+def read_refusal(problems: tuple[BatchProblem, ...]) -> Refusal:
+    """Make sense of a batch's validation errors; the list may be empty or incomplete."""
+    for problem in problems:
+        if problem.code in _QUOTA:
+            return Refusal("quota", problem.message, problem.code, limit=_limit(problem.message))
+        if problem.code in _MONEY:
+            return Refusal("money", problem.message, problem.code)
+    for problem in problems:
+        if problem.code in _LANE:
+            return Refusal("lane", problem.message, problem.code)
+    bad = tuple((problem.line, problem) for problem in problems if problem.line is not None)
+    if bad:
+        return Refusal("rows", bad[0][1].message, bad[0][1].code, bad=bad)
+    if problems:
+        return Refusal("unknown", problems[0].message, problems[0].code)
+    return Refusal("unknown", "the provider gave no reason")
+
+
+def _limit(message: str) -> int | None:
+    found = _LIMIT.search(message)
+    if not found:
+        return None
+    unit = {"K": 1_000, "M": 1_000_000, None: 1}[found.group(2)]
+    return int(found.group(1).replace(",", "")) * unit or None
