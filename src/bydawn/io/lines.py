@@ -1,0 +1,123 @@
+"""Reads files line by line: bytes split on the newline byte only, compressed or not, and JSON lines on top of that.
+
+Text inside JSON may hold characters that ``str.splitlines`` takes for line ends (U+2028, U+0085, form feeds); bytes
+have no such trap. Nothing here raises for what a file contains: whatever is wrong with it becomes a recorded problem.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import msgspec
+
+from bydawn.errors import ConfigError
+from bydawn.io.keys import repeated_key
+from bydawn.io.rows import BadRow, decode_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bydawn.core.problems import Problems
+    from bydawn.io.rows import Numbered
+
+_BUFFER_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_SAVE_AS_UTF8 = "save the file as UTF-8"
+_ONE_OBJECT = "write one JSON object per line"
+
+_ERROR_BYTE = re.compile(r" ?\(byte (\d+)\)$")
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def numbered_lines(path: Path, problems: Problems) -> Iterator[tuple[int, bytes]]:
+    """Yield every line of a file with its 1-based number and its line end; a leading byte-order mark is taken off.
+
+    A file that is damaged (gzip) or UTF-16 becomes a problem. Raises ConfigError when the file cannot be read at all.
+    """
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, 1):
+                if number == 1:
+                    if line.startswith(_UTF16_MARKS):
+                        problems.add(1, "the file is UTF-16, not UTF-8", _SAVE_AS_UTF8)
+                        return
+                    line = line.removeprefix(_BOM)  # noqa: PLW2901 - the first line only
+                yield number, line
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        problems.add(None, f"the gzip data is damaged: {error}", "compress the file again")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix.lower() == ".gz":
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    return path.open("rb", buffering=_BUFFER_BYTES)
+
+
+def read_json_lines(path: Path, problems: Problems) -> Iterator[Numbered]:
+    """Yield the JSON objects of a file, one a line; blank lines are skipped but counted in the line numbers."""
+    for number, line in numbered_lines(path, problems):
+        try:
+            row = decode_row(line)
+            if not line.isascii():
+                line.decode()
+            repeated = repeated_key(line, row)
+            if repeated is not None:
+                raise BadRow(f"the field {repeated!r} is given twice", "keep one of the two")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRow) as error:
+            if not line or line.isspace():
+                continue
+            bad = error if isinstance(error, BadRow) else _explain(line, error)
+            problems.add(number, bad.message, bad.remedy)
+            yield number, None
+        else:
+            yield number, row
+
+
+def _explain(line: bytes, error: Exception) -> BadRow:
+    """Say what a decoder's error means for the person who wrote the line."""
+    if isinstance(error, RecursionError):
+        return BadRow("the JSON is nested too deeply", "flatten it")
+    if isinstance(error, UnicodeDecodeError):
+        return _not_utf8(line)
+    if b"\0" in line:
+        return BadRow("the line holds a NUL byte", f"if the file is UTF-16, {_SAVE_AS_UTF8}; otherwise it is damaged")
+    if isinstance(error, msgspec.ValidationError):
+        got = str(error).rpartition("got ")[2].strip("`") or "something else"
+        return BadRow(f"not a JSON object but {got}", _ONE_OBJECT)
+    if _breaks_a_surrogate_pair(line, str(error)):
+        return BadRow(
+            "an escape \\ud800–\\udfff stands alone: half a character, which no provider accepts",
+            "write both halves, or remove it",
+        )
+    return BadRow(f"not valid JSON: {_reason(str(error))}", _ONE_OBJECT)
+
+
+def _not_utf8(line: bytes) -> BadRow:
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return BadRow(f"not UTF-8 at byte {error.start + 1} of the line", _SAVE_AS_UTF8)
+    raise AssertionError("a line that is UTF-8 has no part that is not")
+
+
+def _breaks_a_surrogate_pair(line: bytes, message: str) -> bool:
+    suspicious = "surrogate" in message or "hex escape" in message or "truncated" in message
+    return suspicious and line.rstrip().endswith(b"}") and _SURROGATE_ESCAPE.search(line) is not None
+
+
+def _reason(message: str) -> str:
+    """Reword the decoder's message: its byte positions count from 0, ours from 1 like line numbers."""
+    if "truncated" in message:
+        return "the line ends too early"
+    text = message.removeprefix("JSON is malformed: ")
+    match = _ERROR_BYTE.search(text)
+    if match is None:
+        return text
+    return f"{text[: match.start()]} at byte {int(match[1]) + 1} of the line"
