@@ -16,7 +16,7 @@ from sys import byteorder
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from bydawn.core.result import Answer, RowError, Usage
 from bydawn.errors import UnexpectedAnswer
@@ -60,8 +60,13 @@ class _Usage(Struct, gc=False):
     output_tokens_details: _Details | None = None
 
 
-class _ChatUsage(_Usage, gc=False, rename=lambda name: name.replace("input", "prompt").replace("output", "completion")):
+class _ChatUsage(_Usage, gc=False):
     """The same in the names of all other endpoints."""
+
+    input_tokens: int | None = field(default=None, name="prompt_tokens")
+    output_tokens: int | None = field(default=None, name="completion_tokens")
+    input_tokens_details: _Details | None = field(default=None, name="prompt_tokens_details")
+    output_tokens_details: _Details | None = field(default=None, name="completion_tokens_details")
 
 
 class _Part(Struct, gc=False):

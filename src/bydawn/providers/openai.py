@@ -164,7 +164,8 @@ class OpenAI:
             query = (("limit", "100"),) if after is None else (("limit", "100"), ("after", after))
             page = _read((yield from _call(_get("/batches", query))), _Page)
             entries = _entries(page, _Batch)
-            best = max(best, *((_worth(entry, batch.tag, file_id), entry.id) for entry in entries), key=itemgetter(0))
+            matches = [(_worth(entry, batch.tag, file_id), entry.id) for entry in entries]
+            best = max([best, *matches], key=itemgetter(0))
             if _is_end(page, entries, after, since_s - CLOCK_SLACK_S):
                 return best[1] or None
             after = entries[-1].id
