@@ -50,7 +50,6 @@ def main() -> int:
     if code > 1:  # 1: finished, and some rows have no good answer, as a small model's may not
         return code
     show_results()
-    show_next_step()
     return 0
 
 
@@ -116,7 +115,7 @@ def bydawn(arguments: list[str]) -> int:
 
     Keys and settings of the user's environment are left out: the demo must neither use nor need them.
     """
-    say(f"\n$ {as_command(arguments)}\n")
+    say(f"\n$ .venv/bin/bydawn {shlex.join(arguments)}\n")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "BYDAWN_"))}
     ours = {"BYDAWN_HOME": "out/state", "BYDAWN_POLL_MIN": "0.2", "BYDAWN_POLL_MAX": "1"}
     command = [sys.executable, "-m", "bydawn", *arguments]
@@ -130,9 +129,12 @@ def show_results() -> None:
     say(f"\nThe first of the {len(results)} results in {OUT}, with what people called the message:")
     for result in results[:5]:
         text, label = labels[result["id"]]
-        say(f"  {result['id']}  {intent(result):<31} {label:<31} {text[:56]}")
+        say(f"  {result['id']}  {intent(result):<34} {label:<34} {text[:50]}")
     agreed = sum(intent(result) == labels[result["id"]][1] for result in results)
-    say(f"Agreement with people: {agreed} of {len(results)}. Do not expect more of so small a model.")
+    say(
+        f"Agreement with people: {agreed} of {len(results)}; do not expect much here, it is not the model that was named."
+    )
+    say("\nIn this folder, bydawn is .venv/bin/bydawn.")
 
 
 def labelled_rows() -> dict[str, tuple[str, str]]:
@@ -144,18 +146,6 @@ def labelled_rows() -> dict[str, tuple[str, str]]:
 def intent(result: dict[str, Any]) -> str:
     """Return the intent a result names, or its status when it has no answer."""
     return result["parsed"]["intent"] if result["status"] == "succeeded" else f"({result['status']})"
-
-
-def show_next_step() -> None:
-    """Print how to run the very same job at OpenAI."""
-    say("\nThe same job at OpenAI, at half the live price:\n")
-    say("  export OPENAI_API_KEY=...")
-    say(f"  {as_command([*JOB, '-o', 'out/banking-openai.jsonl'])}")
-
-
-def as_command(arguments: list[str]) -> str:
-    """Write a bydawn command as it would be typed."""
-    return f".venv/bin/bydawn {shlex.join(arguments)}"
 
 
 def say(text: str) -> None:
