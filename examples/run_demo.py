@@ -131,9 +131,7 @@ def show_results() -> None:
         text, label = labels[result["id"]]
         say(f"  {result['id']}  {intent(result):<34} {label:<34} {text[:50]}")
     agreed = sum(intent(result) == labels[result["id"]][1] for result in results)
-    say(
-        f"Agreement with people: {agreed} of {len(results)}; do not expect much here, it is not the model that was named."
-    )
+    say(f"Agreement with people: {agreed} of {len(results)}. Expect little: it is not the model that was named.")
     say("\nIn this folder, bydawn is .venv/bin/bydawn.")
 
 
