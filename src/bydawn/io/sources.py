@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from bydawn.core.problems import Problems
 from bydawn.errors import ConfigError
+from bydawn.io.arrow import import_pyarrow
 from bydawn.io.forms import RequestMaker, RowShape
 from bydawn.io.lines import read_json_lines
 from bydawn.io.rows import BadRow
@@ -135,6 +136,7 @@ def _reader(file: Path, *, as_text: bool) -> Reader:
         case [".tsv"]:
             return partial(read_csv, delimiter="\t", as_text=as_text)
         case [".parquet"] if not compressed:
+            import_pyarrow()  # so that its absence is told before anything is read
             return partial(read_parquet, as_text=as_text)
     raise ConfigError(
         f"{file.name}: no input format has this extension",
