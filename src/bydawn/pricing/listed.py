@@ -47,10 +47,7 @@ def listed_prices(ref: ModelRef, at: datetime) -> Listed | None:
     live_tariff = _tariff(live.model_price)
     if live_tariff is None:
         return None
-    batch_tariff = None
-    if _has_batch_price(live, at):
-        batch_price = live.model.get_prices(at, _BATCH)
-        batch_tariff = _tariff(batch_price)
+    batch_tariff = _tariff(live.model.get_prices(at, _BATCH)) if _has_batch_price(live, at) else None
     return Listed(live_tariff, batch_tariff, f"genai-prices {__version__}")
 
 
