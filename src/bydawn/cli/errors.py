@@ -39,9 +39,6 @@ def report(error: BaseException, invocation: Invocation) -> int:
     """Print what happened, and return the exit code. With BYDAWN_DEBUG set, an error that is a bug is raised again."""
     if isinstance(error, BrokenPipeError):
         return _after_broken_pipe()
-    if isinstance(error, click.UsageError) and not invocation.json:
-        error.show()
-        return USAGE
     code = _exit_code(error)
     if code == BUG and os.environ.get("BYDAWN_DEBUG"):
         raise error
@@ -138,6 +135,8 @@ def _hint(error: BaseException) -> str | None:
             return "The same command can be run again."
         case OSError():
             return "The state is safe; once this is set right, the same command continues."
+        case click.UsageError() if error.ctx is not None:
+            return f"`{error.ctx.command_path} --help` shows how it is called."
         case _ if _exit_code(error) == BUG:
             return "This is a bug in bydawn. The state is safe. Set BYDAWN_DEBUG=1 to see where it happened."
         case _:

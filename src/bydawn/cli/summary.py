@@ -22,7 +22,7 @@ def report(status: JobStatus, results: str | None) -> list[str]:
     """Return the closing lines; ``results`` is where they were written, None when they were not."""
     named = f" ({status.name})" if status.name else ""
     took = duration(status.updated_at_s - status.created_at_s)
-    lines = [f"job {status.job_id}{named}: {_ending(status)} after {took}"]
+    lines = [f"job {status.job_id}{named}: {_ending(status)}, {took} after it was begun"]
     lines.append(_entry("rows", _rows(status)))
     lines.append(
         _entry(
@@ -76,14 +76,12 @@ def _next_steps(status: JobStatus, results: str | None) -> list[str]:
 
 def after_sandbox(status: JobStatus, arguments: Sequence[str]) -> list[str]:
     """Say that nothing was spent, and how to do the same with a key; ``arguments`` are those of this command."""
-    providers = sorted({model.partition("/")[0] for model in status.models})
-    variables = [KEY_VARIABLES[name] for name in providers if name in KEY_VARIABLES]
-    return [
-        "sandbox: nothing was sent to a provider and nothing was spent; the cost is what the named model would take.",
-        "The same with a key:",
-        *(f"  export {variable}=..." for variable in variables),
-        f"  {shlex.join(['bydawn', *without_sandbox(arguments)])}",
-    ]
+    lines = ["sandbox: nothing was sent to a provider and nothing was spent; the cost is what the model would take"]
+    if SANDBOX_FLAGS.isdisjoint(arguments):
+        return lines  # the job was begun by another command, which said the rest
+    providers = dict.fromkeys(model.partition("/")[0] for model in status.models)
+    exports = [f"  export {KEY_VARIABLES[name]}=..." for name in providers if name in KEY_VARIABLES]
+    return [*lines, "the same with a key:", *exports, f"  {shlex.join(['bydawn', *without_sandbox(arguments)])}"]
 
 
 def without_sandbox(arguments: Sequence[str]) -> list[str]:

@@ -34,8 +34,10 @@ def money(usd: Decimal) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time span in its two largest units: ``12 s``, ``3 min 5 s``, ``2 h 10 min``, ``1 d 3 h``."""
-    whole = max(0, round(seconds))
+    """Write a time span in its two largest units: ``1.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``, ``1 d 3 h``."""
+    if seconds < 9.95:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     for size, name, small_size, small_name in _SPANS:

@@ -65,9 +65,9 @@ class JobWork:
         with self._display as display:
             with interrupts.blocking():
                 job = self._open_job(client, display)
-            with job_in_hand(job.job_id):
+            with job_in_hand(job.job_id), _kept(job.job_id):
                 status = await self._follow(job, display)
-        with job_in_hand(job.job_id), interrupts.blocking():
+        with job_in_hand(job.job_id), _kept(job.job_id), interrupts.blocking():
             written = self._write(job, status)
         return self._conclude(status, written)
 
@@ -79,7 +79,7 @@ class JobWork:
         for notice in found.notices:
             display(Notice("warning", notice))
         if words.finished(found):
-            display(Notice("info", f"job {job.job_id} was begun before: {words.progress_line(found)}"))
+            display(Notice("info", words.continued(found)))
         return await (job.start(display) if self._output is None else job.wait(display))
 
     def _write(self, job: Job, status: JobStatus) -> str | None:
@@ -113,11 +113,18 @@ def exit_code(status: JobStatus, *, sent_is_enough: bool = False) -> int:
 
 @contextmanager
 def job_in_hand(job_id: str) -> Iterator[None]:
-    """Make sure that whoever is stopped or refused here learns which job it was, and that it is safe."""
+    """Make sure that whoever stops the work learns which job it was, and that it is safe."""
     try:
         yield
     except (asyncio.CancelledError, KeyboardInterrupt):
         raise Interrupted(job_id) from None
+
+
+@contextmanager
+def _kept(job_id: str) -> Iterator[None]:
+    """Say of an error that the job it stopped can go on."""
+    try:
+        yield
     except BydawnError as error:
         error.add_note(f"Job {job_id} is safe: the same command continues it, and so does `bydawn wait {job_id}`.")
         raise

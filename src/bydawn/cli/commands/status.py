@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from bydawn.core.job import BatchStatus, JobStatus
 
 WATCH_EVERY_S = 2.0
+NO_JOBS = "no jobs yet; begin with `bydawn run`"
 
 
 @click.command("status")
-@click.argument("job", metavar="[JOB]", default="last")
+@click.argument("job", metavar="[JOB]", required=False)
 @click.option("--watch", is_flag=True, help="Look again and again until the job is through. This does not work on it.")
 @json_option
 @pass_invocation
@@ -33,10 +34,13 @@ def status(invocation: Invocation, /, **values: Any) -> int:
         if invocation.json:
             invocation.emit(records.job(seen) | {"worked_on": worker is not None})
         else:
-            invocation.say(*status_lines(seen, worker))
+            invocation.say(*_status_lines(seen, worker))
 
     async def work(client: Client, _: Interrupts) -> None:
-        job = client.job(values["job"])
+        if values["job"] is None and not client.store.jobs():
+            _show_jobs(invocation, [])
+            return
+        job = client.job(values["job"] or "last")
         if values["watch"]:
             await _watch(client, job, show)
         else:
@@ -74,8 +78,7 @@ def _who_works_on(client: Client, job: Job) -> str | None:
         return str(busy)
 
 
-def status_lines(seen: JobStatus, worker: str | None) -> list[str]:
-    """Return a job's status for people."""
+def _status_lines(seen: JobStatus, worker: str | None) -> list[str]:
     from bydawn.cli import summary, texts
     from bydawn.cli.display import words
 
@@ -136,28 +139,31 @@ def _seen_there(batch: BatchStatus) -> str:
 @pass_invocation
 def jobs(invocation: Invocation, /, **_: Any) -> int:
     """List all jobs of this state folder, newest first."""
-    from bydawn.cli import records
     from bydawn.cli.session import with_client
 
     async def work(client: Client, interrupts: Interrupts) -> list[JobStatus]:
         with interrupts.blocking():
             return client.jobs()
 
-    found = with_client(work)
-    if invocation.json:
-        invocation.emit({"jobs": [records.job(seen) for seen in found]})
-    else:
-        invocation.say(*job_lines(found))
+    _show_jobs(invocation, with_client(work))
     return 0
 
 
-def job_lines(found: list[JobStatus]) -> list[str]:
-    """Return the table of jobs for people."""
+def _show_jobs(invocation: Invocation, found: list[JobStatus]) -> None:
+    from bydawn.cli import records
+
+    if invocation.json:
+        invocation.emit({"jobs": [records.job(seen) for seen in found]})
+    else:
+        invocation.say(*_job_lines(found))
+
+
+def _job_lines(found: list[JobStatus]) -> list[str]:
     from bydawn.cli.display import words
     from bydawn.cli.texts import local_time, money, table
 
     if not found:
-        return ["no jobs yet; begin with `bydawn run`"]
+        return [NO_JOBS]
     heads = ["job", "begun", "state", "done", "not ok", "cost", "models", "name"]
     rows = [
         [

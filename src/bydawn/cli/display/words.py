@@ -36,7 +36,7 @@ def batch_moved(event: BatchMoved) -> str:
     says = f" (the provider says {event.provider_status})" if event.provider_status else ""
     note = f": {event.note}" if event.note else ""
     state = STATE_WORDS.get(event.state, event.state)
-    return f"batch {event.number} ({count(event.rows, 'row')}{known_as}) is {state}{says}{note}"
+    return f"batch {event.number} ({count(event.rows, 'row')}{known_as}): {state}{says}{note}"
 
 
 def finished(status: JobStatus) -> int:
@@ -58,6 +58,13 @@ def batches(status: JobStatus) -> str:
     """Write how many batches are in which state."""
     states = Counter(batch.state for batch in status.batches)
     return ", ".join(f"{number:,} {state.replace('_', ' ')}" for state, number in states.items()) or "none yet"
+
+
+def continued(status: JobStatus) -> str:
+    """Say that a job is not new."""
+    if status.pending == 0:
+        return f"job {status.job_id} was finished before: nothing is sent"
+    return f"job {status.job_id} was begun before: {finished(status):,} of {status.requests:,} are done"
 
 
 def progress_line(status: JobStatus) -> str:
