@@ -68,7 +68,7 @@ def _next_steps(status: JobStatus, results: str | None) -> list[str]:
     if status.requests > status.succeeded + status.pending:
         steps.append(f"see why: bydawn failures {status.job_id}; send the failed again: bydawn retry {status.job_id}")
     if status.pending:
-        steps.append(f"continue: the same command, or bydawn wait {status.job_id}")
+        steps.append(f"wait for the answers: bydawn wait {status.job_id} -o results.jsonl")
     elif results is None:
         steps.append(f"write the results: bydawn results {status.job_id} -o results.jsonl")
     return steps

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 def run(invocation: Invocation, /, **values: Any) -> int:
     """Run INPUT through a provider's batch API and write one result per row.
 
-    INPUT is JSONL, CSV or Parquet, or - for JSONL on standard input. The whole file is checked before anything is
-    sent. The same command again, after whatever stopped it, continues the same job; nothing is sent or paid twice.
+    INPUT is JSONL, CSV, TSV or Parquet, or - for JSONL on standard input. The whole file is checked before anything
+    is sent. The same command again, after whatever stopped it, continues the same job; nothing is sent or paid twice.
 
     \b
     Examples:
@@ -50,6 +50,7 @@ def run(invocation: Invocation, /, **values: Any) -> int:
 
 @click.command("submit")
 @request_options
+@output_options
 @new_job_options
 @sandbox_options
 @json_option
@@ -58,8 +59,12 @@ def run(invocation: Invocation, /, **values: Any) -> int:
 def submit(invocation: Invocation, /, **values: Any) -> int:
     """Send INPUT as `bydawn run` does, without waiting for the answers.
 
-    Ends once every batch is at its provider; `bydawn wait JOB` waits for the answers and writes them.
+    Ends once every batch is at its provider; `bydawn wait JOB -o FILE` waits for the answers and writes them. Takes
+    the options of `bydawn run`; those about results are only checked.
     """
+    from bydawn.cli.output import check_output
+
+    check_output(OutputArgs.take(values))
     return _begin(invocation, values, output=None)
 
 
