@@ -62,16 +62,18 @@ def small_model() -> Iterator[str | None]:
         yield None
         return
     say("Starting a small language model on this machine: SmolLM2, 135 million parameters, one thread ...")
-    with MODEL_LOG.open("wb") as log:
-        command = [sys.executable, "examples/local_model.py", "--until-stdin-closes"]
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        url = server.stdout.readline().strip() if server.stdout else ""
-        if not url:
-            say(f"The small model does not start here (see {MODEL_LOG}). Seeded answers take its place.")
-        yield url or None
-    finally:
-        stop(server)
+    command = [sys.executable, "examples/local_model.py", "--until-stdin-closes"]
+    with (
+        MODEL_LOG.open("wb") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True) as server,
+    ):
+        try:
+            url = server.stdout.readline().strip() if server.stdout else ""
+            if not url:
+                say(f"The small model does not start here (see {MODEL_LOG}). Seeded answers take its place.")
+            yield url or None
+        finally:
+            stop(server)
 
 
 def install_model() -> str | None:
