@@ -77,3 +77,8 @@ class Account:
     def is_local(self) -> bool:
         """Whether the service is on this machine, where no proxy may stand in between."""
         return urlsplit(self.base_url).hostname in {"127.0.0.1", "::1", "localhost"}
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether calls go over TLS."""
+        return urlsplit(self.base_url).scheme == "https"

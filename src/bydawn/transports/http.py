@@ -68,6 +68,7 @@ class HttpTransport:
             limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S),
             follow_redirects=False,
             trust_env=not account.is_local,
+            verify=account.is_encrypted,  # without TLS there is nothing to load a trust store for (0.1 s)
             transport=network,
         )
 
