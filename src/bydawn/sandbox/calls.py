@@ -7,6 +7,7 @@ stand in the ASGI scope's state; without a socket (in process) the client's tran
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bydawn.sandbox.world import World
 
 ABORT, CLOSE = "sandbox.abort", "sandbox.close"
-"""Where the scope's state holds the functions that cut the connection at once, or after what was sent."""
+"""Where the scope's state holds the functions that reset the connection at once, or close it after what was sent."""
 
 _PAGE = "<!DOCTYPE html><html><head><title>{status}</title></head><body><h1>{status}</h1><hr>gateway</body></html>"
 _EFFECT_FIRST = frozenset({"drop_after", "hang_after", "status_after"})
@@ -82,12 +83,12 @@ class Call:
     async def _response(self, request: Request, fault: CallFault | None) -> Response | None:
         """What will be sent; None is nothing."""
         action = None if fault is None else fault.action
-        if fault is None or action in {"slow", "cut", "truncate"}:
+        if fault is None or action in {"slow", "cut", "reset", "truncate"}:
             return await self._handle(request)
         if action in _EFFECT_FIRST:
             await self._handle(request)
         else:
-            await _drain(request)
+            await drain(request)
         if action == "html":
             return html_page(200)
         return self._error(fault) if action in {"status", "status_after"} else None
@@ -103,10 +104,11 @@ class Call:
         return response
 
 
-async def _drain(request: Request) -> None:
-    """Take the request in, so that the client knows it was sent."""
-    async for _ in request.stream():
-        pass
+async def drain(request: Request) -> None:
+    """Take in what is left of a request: a client that is still sending may miss an early answer."""
+    with suppress(RuntimeError):  # all of it was read already
+        async for _ in request.stream():
+            pass
 
 
 async def _silence(request: Request, seconds: float) -> None:
@@ -137,7 +139,9 @@ def _bent(send: Send, fault: CallFault, request: Request) -> Send:
         case "slow":
             return _slow(send, fault)
         case "cut":
-            return _cut(send, fault, request)
+            return _cut(send, fault, request, CLOSE)
+        case "reset":
+            return _cut(send, fault, request, ABORT)
         case "truncate":
             return _truncated(send, fault)
         case _:
@@ -160,7 +164,7 @@ def _slow(send: Send, fault: CallFault) -> Send:
     return slow
 
 
-def _cut(send: Send, fault: CallFault, request: Request) -> Send:
+def _cut(send: Send, fault: CallFault, request: Request, how: str) -> Send:
     left = fault.bytes
 
     async def cut(message: Message) -> None:
@@ -172,7 +176,7 @@ def _cut(send: Send, fault: CallFault, request: Request) -> Send:
         await send({**message, "body": body[:left], "more_body": True})
         left -= len(body)
         if left <= 0:
-            await _vanish(request, CLOSE)
+            await _vanish(request, how)
             raise ClientDisconnect
 
     return cut

@@ -45,6 +45,7 @@ CallAction = Literal[
     "html",  # a web page with status 200, without the effect
     "slow",  # the answer pauses `seconds` before every chunk of `bytes` bytes
     "cut",  # the connection closes after `bytes` bytes of the body
+    "reset",  # the same, with a TCP reset
     "truncate",  # the body ends after `bytes` bytes and its length agrees
 ]
 RowOutcome = Literal[
@@ -59,6 +60,7 @@ RowOutcome = Literal[
     "truncate",  # the answer stops at the length limit
     "tool_call",  # a tool call although the model was free to answer
     "empty",  # an empty answer
+    "odd_text",  # an answer with line separators and other characters that break careless readers
 ]
 BatchQuirk = Literal[
     "expire",  # `value` of the rows finish (0 to 1), then the 24 hours are over

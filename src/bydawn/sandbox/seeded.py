@@ -16,11 +16,18 @@ _WORDS = (
     "case", "part", "question", "detail", "change", "is", "shows", "means", "gives", "keeps", "needs", "follows",
     "explains", "remains", "suggests", "because", "while", "although", "when", "so", "and", "but", "with", "without",
     "for", "from", "about", "after", "before", "clear", "short", "likely", "useful", "small", "common", "simple",
-    "early", "open", "stable", "main",
+    "early", "open", "stable", "main", "very", "quite", "rather", "mostly", "often", "never", "always", "late",
+    "perhaps", "new", "old",
 )  # fmt: skip
+"""64 of them, so that six bits choose one."""
 _MASK = (1 << 64) - 1
 _DEPTH_MAX = 8
 _ITEMS_MAX = 3
+
+
+def digest(*names: str | int) -> str:
+    """32 hexadecimal digits that stand for the names."""
+    return hashlib.blake2b("|".join(map(str, names)).encode(), digest_size=16).hexdigest()
 
 
 class Draw:
@@ -54,12 +61,15 @@ class Draw:
 
     def hex(self, length: int) -> str:
         """Lower-case hexadecimal digits."""
-        return "".join(f"{self.bits():016x}" for _ in range(-(-length // 16)))[:length]
+        assert length <= 64
+        return hashlib.blake2b(self.bits().to_bytes(8), digest_size=32).hexdigest()[:length]
 
 
 def sentence(draw: Draw) -> str:
     """A short sentence of common words."""
-    words = [_WORDS[draw.below(len(_WORDS))] for _ in range(draw.between(4, 16))]
+    count = draw.between(4, 16)
+    bits = draw.bits() | draw.bits() << 64
+    words = [_WORDS[(bits >> 6 * n) & 63] for n in range(count)]
     return " ".join(words).capitalize() + "."
 
 

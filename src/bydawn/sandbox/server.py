@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -30,8 +32,14 @@ class _Connection(H11Protocol):
     """Lets a request end its own connection: the scope's state holds how."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.app_state = {**self.app_state, ABORT: transport.abort, CLOSE: transport.close}
+        self.app_state = {**self.app_state, ABORT: partial(_reset, transport), CLOSE: transport.close}
         super().connection_made(transport)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Drop the connection with a TCP reset: to linger for no time at all is how a socket is told to."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 class _Server(uvicorn.Server):

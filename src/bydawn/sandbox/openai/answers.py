@@ -26,6 +26,7 @@ _MODERATION_CATEGORIES = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
     "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
 )  # fmt: skip
+_ODD_TEXT = 'One\u2028two\u2029three\u0085four\x0bfive\x1csix \U0001f305 \u00e9 "seven" \\n \u202eeight\r\nnine'
 _REFUSAL = "I'm sorry, but I can't help with that."
 
 
@@ -39,7 +40,7 @@ class Question(NamedTuple):
     created: int
     """Virtual Unix time of the answer."""
     outcome: str | None
-    """A bent answer: refuse, content_filter, truncate, tool_call, empty; None is a straight one."""
+    """A bent answer: refuse, content_filter, truncate, tool_call, empty, odd_text; None is a straight one."""
 
 
 class _Text(NamedTuple):
@@ -82,7 +83,8 @@ def _say(question: Question) -> _Text:
     if called is not None:
         tokens = reasoning + count_text(called["arguments"]) + count_text(called["name"])
         return _Text(None, None, [called], "tool_calls", tokens, reasoning)
-    text = "" if question.outcome == "empty" else _content(body, draw)
+    bent = {"empty": "", "odd_text": _ODD_TEXT}.get(question.outcome or "")
+    text = _content(body, draw) if bent is None else bent
     finish = "content_filter" if question.outcome == "content_filter" else "stop"
     if question.outcome == "truncate":
         cap = reasoning + max(1, count_text(text) // 2)

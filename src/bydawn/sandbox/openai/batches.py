@@ -47,7 +47,7 @@ class Batches:
         if world.store.created_since(BATCH, account, now - 3_600) >= world.config.batches_per_hour_max:
             message = f"Rate limit reached for batch creation: {world.config.batches_per_hour_max} per hour."
             raise ApiError(429, message, type="requests", code="rate_limit_exceeded")
-        quirks = _quirks(world.faults.for_batch(world.store.count("batches")))
+        quirks = _quirks(world.faults.for_batch(world.store.count("fault batch")))
         batch_id = f"batch_{int(now):08x}{world.new_id('batch', 24, '0123456789abcdef')}"
         batch = StoredBatch(
             id=batch_id, account=account, endpoint=body["endpoint"], input_file_id=body["input_file_id"],

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from bydawn.sandbox.openai.upstream import Upstream
     from bydawn.sandbox.world import World
 
-_ANSWER_TWISTS = frozenset({"refuse", "content_filter", "truncate", "tool_call", "empty"})
+_ANSWER_TWISTS = frozenset({"refuse", "content_filter", "truncate", "tool_call", "empty", "odd_text"})
 _FILE_TWISTS = frozenset({"missing", "duplicate"})
+_MISSHAPEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a request raises whose inner objects are not what the rules and the generator take for granted."""
 _TIMEOUT = {"code": "request_timeout", "message": "This request timed out before it could be executed."}
 
 
@@ -112,6 +114,9 @@ class Executor:
             answer = self._answer(endpoint, body, kind, outcome.body_hash, created)
         except ApiError as error:
             return outcome._replace(status=error.status, body=error.body)
+        except _MISSHAPEN as error:
+            refused = ApiError(400, f"The request has a shape that cannot be understood: {error!r}")
+            return outcome._replace(status=400, body=refused.body)
         twist = kind if kind in _FILE_TWISTS else None
         return outcome._replace(status=200, body=answer, usage=usage_of(answer), twist=twist)
 

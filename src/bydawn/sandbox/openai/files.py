@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -64,6 +65,7 @@ class Files:
             id=file_id, account=account, purpose=purpose, filename=filename, bytes=path.stat().st_size,
             created_at=now, expires_at=None if life_s is None else now + life_s,
         )  # fmt: skip
+        self.path(file_id).unlink(missing_ok=True)  # a kill may have left a link without a record
         self.path(file_id).hardlink_to(path)
         self._world.store.add(
             FILE, file_id, account=account, tag=purpose, created_at=now, live=True, data=msgspec.json.encode(file)
@@ -165,7 +167,7 @@ def expiry_seconds(expires_after: Any, name: str) -> int | None:
 def _bracketed(fields: dict[str, str], name: str) -> dict[str, Any] | None:
     """Gather ``name[key]`` form fields; a decimal number becomes an int."""
     found = {
-        key[len(name) + 1 : -1]: int(value) if value.isascii() and value.isdecimal() else value
+        key[len(name) + 1 : -1]: int(value) if re.fullmatch("[0-9]{1,15}", value) else value
         for key, value in fields.items()
         if key.startswith(f"{name}[") and key.endswith("]")
     }

@@ -84,20 +84,22 @@ class Lifecycle:
         return batch
 
     def cancel(self, batch_id: str) -> StoredBatch:
-        """Begin to cancel a batch that is not terminal; return it as it is now."""
+        """Begin to cancel a batch unless it is terminal; return it as it is right after."""
         now = self._world.clock.now()
+        begun: list[StoredBatch] = []
 
         def begin(batch: StoredBatch) -> None:
             if batch.status == "in_progress":
                 self._count(batch, self._finished_at(batch, now))
             batch.status = "cancelling"
             batch.cancelling_at = now
+            begun.append(batch)
 
-        changed = any(self._change(batch_id, status, begin) for status in ("validating", "in_progress", "finalizing"))
-        if changed and self._runs is not None:
+        any(self._change(batch_id, status, begin) for status in ("validating", "in_progress", "finalizing"))
+        if begun and self._runs is not None:
             self._runs.stop(batch_id)
         self._world.wake()
-        return self._load(batch_id)
+        return begun[0] if begun else self._load(batch_id)
 
     # One batch
 

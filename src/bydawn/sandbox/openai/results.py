@@ -17,7 +17,7 @@ import msgspec
 from bydawn.sandbox.openai.execution import Executor, Outcome, Place, executed_row
 from bydawn.sandbox.openai.models import PATHS
 from bydawn.sandbox.openai.validation import decode_line, lines_of
-from bydawn.sandbox.seeded import Draw
+from bydawn.sandbox.seeded import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ class Workshop:
                 created = starts_at + pace * (position + 1)
                 outcome = executor.run(endpoint, body, place, created, status_for_all=batch.quirks.all_rows_status)
                 pending.append(write_row(output, errors, outcome, place, position))
-                if len(pending) == _ROWS_AT_ONCE:
+                if len(pending) == _ROWS_AT_ONCE or outcome.marked:
                     store.add_rows(pending)
                     pending.clear()
         store.add_rows(pending)
@@ -133,20 +133,20 @@ def result_line(outcome: Outcome, place: Place) -> bytes:
     """One line of a result file."""
     if outcome.error is not None:
         return _line(place, None, outcome.error)
-    request_id = Draw("request_id", place.batch_id, place.row).hex(32)
+    request_id = digest("request_id", place.batch_id, place.row)
     response = {"status_code": outcome.status, "request_id": request_id, "body": outcome.body}
     return _line(place, response, None)
 
 
 def _line(place: Place, response: dict[str, Any] | None, error: dict[str, str] | None) -> bytes:
-    line_id = f"batch_req_{Draw('batch_req', place.batch_id, place.custom_id).hex(32)}"
+    line_id = f"batch_req_{digest('batch_req', place.batch_id, place.custom_id)}"
     line = {"id": line_id, "custom_id": place.custom_id, "response": response, "error": error}
     return msgspec.json.encode(line) + b"\n"
 
 
 def _extra_line(batch_id: str, created: float) -> bytes:
     """A row nobody asked for."""
-    place = Place(batch_id, -1, f"unasked-{Draw('extra', batch_id).hex(12)}")
+    place = Place(batch_id, -1, f"unasked-{digest('extra', batch_id)[:12]}")
     message = {"role": "assistant", "content": "Nobody asked.", "refusal": None}
     body = {
         "id": "chatcmpl-unasked", "object": "chat.completion", "created": int(created), "model": "unasked",

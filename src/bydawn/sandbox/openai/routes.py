@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bydawn.sandbox.calls import Call, html_page
+from bydawn.sandbox.calls import Call, drain, html_page
 from bydawn.sandbox.openai.accounts import account_of, admit
 from bydawn.sandbox.openai.batches import Batches
 from bydawn.sandbox.openai.errors import ApiError, quota_exceeded
@@ -61,6 +61,7 @@ class OpenAI:
                 self._route("POST", path, f"{endpoint}.create", live.answer, writes=True, costs=True)
                 for path, endpoint in PATHS.items()
             ),
+            Route("/v1/{rest:path}", _unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         ]
 
     def _route(
@@ -73,6 +74,7 @@ class OpenAI:
                 answer = await handler(request, account)
                 response = answer if isinstance(answer, Response) else json_response(200, answer)
             except ApiError as error:
+                await drain(request)
                 response = json_response(error.status, error.body)
             self._add_headers(request, response, time.perf_counter() - started)
             return response
@@ -84,6 +86,11 @@ class OpenAI:
         response.headers["openai-organization"] = organization(account_of(request))
         response.headers["openai-processing-ms"] = str(int(seconds * 1000))
         response.headers["openai-version"] = "2020-10-01"
+
+
+async def _unknown(request: Request) -> Response:
+    """Any other URL."""
+    return json_response(404, ApiError(404, f"Invalid URL ({request.method} {request.url.path})").body)
 
 
 def json_response(status: int, body: dict[str, Any]) -> Response:
