@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -427,13 +428,20 @@ class Job:
             options = msgspec.json.decode(job.options, type=JobOptions)
             total = 0
             for segment in store.segments(job_id):
-                owners = wait_again(segment, _RETRIED)
-                total += len(owners)
-                counts = {number: owners.count(number) for number in set(owners)}
+                counts = Counter(wait_again(segment, _RETRIED))
+                self._refuse_cleaned(counts)
+                total += counts.total()
                 store.requeue(job_id, [segment], counts, options.max_attempts)
             if total and job.state in ("done", "cancelled"):
                 store.move_job(job, "retry")
         return total
+
+    def _refuse_cleaned(self, batches: Iterable[int]) -> None:
+        if not all(self._files.requests(number).exists() for number in batches):
+            raise ConfigError(
+                f"the requests of job {self.job_id} were cleaned away and cannot be sent again",
+                hint="Run the job anew with --new.",
+            )
 
     async def cancel(self, on_event: Listener = ignore) -> JobStatus:
         """Withdraw what was not sent, cancel what runs, and collect what had finished.
@@ -444,6 +452,7 @@ class Job:
         job = store.job(self.job_id)
         if job.state in ("running", "paused"):
             store.move_job(job, "cancel")
+            store.wake(self.job_id)
         elif job.state != "cancelled":
             raise ConfigError(f"job {self.job_id} is {job.state}: there is nothing to cancel")
         return await self._work("done", on_event)

@@ -8,6 +8,7 @@ just before it, which commits ``submitting``. From there on the batch is *in dou
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bydawn.core.batch import RESULT_KINDS, Refusal, ResultFile, Submission
@@ -28,7 +29,7 @@ from bydawn.errors import (
     TooLarge,
     TransportError,
 )
-from bydawn.store.ledger import CANCELLED
+from bydawn.store.ledger import CANCELLED, WAITING
 from bydawn.store.records import lane_key
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from bydawn.core.batch import BatchReport
     from bydawn.engine.collect import Collected
     from bydawn.engine.desk import Desk
+    from bydawn.store.ledger import Segment
     from bydawn.store.records import BatchRecord
 
 LOOKS_BEFORE_ABSENT = 3
@@ -208,7 +210,10 @@ class Actions:
     async def cancel(self, batch: BatchRecord) -> None:
         """Ask the provider to cancel the batch; what it has finished is still collected."""
         assert batch.provider_batch_id is not None
-        await self._desk.way(batch).run(self._desk.provider(batch).cancel(batch.provider_batch_id))
+        try:
+            await self._desk.way(batch).run(self._desk.provider(batch).cancel(batch.provider_batch_id))
+        except (Rejected, NotFound) as error:  # nothing to cancel: polling finds out why
+            self._desk.on_event(Notice("warning", f"batch {batch.number} could not be cancelled: {error}"))
         self._desk.store.move_batch(batch, "cancel", looks=0, look_at_s=0.0)
 
     # Collecting
@@ -303,18 +308,18 @@ class Actions:
         self, batch: BatchRecord, event: str, ordinals: Sequence[int], collected: Collected, **changes: object
     ) -> None:
         assert collected.tally.adds_up(), collected.tally
-        desk = self._desk
-        segments = settle_rows(
-            batch, ordinals, collected.states, lambda number: desk.store.segment(desk.job_id, number)
-        )
-        desk.store.collect(batch, event, segments, waiting=collected.waiting, tally=collected.tally, **changes)
+        segments = settle_rows(batch, ordinals, collected.states, self._segment)
+        changes = {"tally": collected.tally, **changes}
+        self._desk.store.collect(batch, event, segments, waiting=collected.waiting, **changes)
 
     # Refusals, withdrawals, new plans
 
     def refuse(self, batch: BatchRecord, refusal: Refusal, *, halve: bool = False) -> None:
         """Commit that the whole batch was refused before any row ran; its good rows return to planning."""
         desk = self._desk
-        bad = dict(refusal.bad)
+        bad = {line: problem for line, problem in refusal.bad if 1 <= line <= batch.rows}
+        if refusal.kind == "rows" and not bad:
+            refusal = replace(refusal, kind="unknown")
         hopeless = refusal.kind == "lane" or (refusal.kind == "unknown" and batch.refusals + 1 >= MAX_REFUSALS)
         retryable = not hopeless
 
@@ -344,7 +349,7 @@ class Actions:
     def _refusal_delay(self, batch: BatchRecord, refusal: Refusal) -> float:
         desk = self._desk
         if refusal.kind == "quota":
-            if refusal.limit is not None and batch.input_tokens > refusal.limit:
+            if refusal.limit is not None and batch.input_tokens > refusal.limit and batch.rows > 1:
                 return 0.0  # it could never have fitted: the smaller ones that follow may
             return quota_delay(batch.refusals, desk.settings, desk.rng)
         if refusal.kind == "unknown":
@@ -384,7 +389,7 @@ class Actions:
             provider=desk.provider(batch),
             limits=desk.lane_limits(batch, rows=int(rows) if rows else None, tokens=int(tokens) if tokens else None),
             first_number=max(other.number for other in store.batches(desk.job_id)) + 1,
-            segment=lambda number: store.segment(desk.job_id, number),
+            segment=self._segment,
         )
         store.replan(batch, planned.segments, planned.batches)
         rows_again = sum(new.rows for new in planned.batches)
@@ -395,8 +400,19 @@ class Actions:
         desk = self._desk
         ordinals = load_rows(desk.files.rows(batch.number), batch.rows)
         states = bytearray([CANCELLED]) * batch.rows
-        segments = settle_rows(batch, ordinals, states, lambda number: desk.store.segment(desk.job_id, number))
+        segments = settle_rows(batch, ordinals, states, self._segment)
         desk.store.collect(batch, "withdraw", segments, waiting=0)
+
+    async def give_up(self, batch: BatchRecord) -> None:
+        """Let rows that wait to be sent again end as cancelled, because the job was."""
+        desk, store = self._desk, self._desk.store
+        ordinals = load_rows(desk.files.rows(batch.number), batch.rows)
+        states = bytearray([CANCELLED]) * batch.rows
+        segments = settle_rows(batch, ordinals, states, self._segment, standing=WAITING)
+        store.replan(batch, segments, [])
+
+    def _segment(self, number: int) -> Segment:
+        return self._desk.store.segment(self._desk.job_id, number)
 
     def _later(self, delay_s: float) -> float:
         return self._desk.clock.now() + delay_s

@@ -23,7 +23,7 @@ from bydawn.engine.rows import position_in
 from bydawn.engine.writing import PER_ROW
 from bydawn.errors import UnexpectedAnswer
 from bydawn.pricing import PICO
-from bydawn.store.files import create_private
+from bydawn.store.files import create_private, sync_folder
 from bydawn.store.ledger import STATUS_NAMES, WAITING
 from bydawn.store.records import Tally
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from bydawn.store.records import BatchRecord
 
 BLOCK = 1 << 20
+SHORTEST_LINE = 20
+"""No answer is shorter: ``{"custom_id":"a-0"}``. Only lines below it need be looked at for being blank."""
+MAX_ORDINAL_DIGITS = 19
 RAW_ERROR_FILE = 1 << 63
 """Set in a raw offset that points into the error file."""
 
@@ -112,6 +115,7 @@ def decode_batch(task: Task) -> Collected:
     decoder.write_index(task.index)
     if not task.strays.stat().st_size:
         task.strays.unlink()
+    sync_folder(task.results.parent)
     return Collected(decoder.states, decoder.tally, decoder.cut, decoder.quota, decoder.unread)
 
 
@@ -151,7 +155,7 @@ class _Decoder:
             for line in file:
                 size = len(line)
                 here, offset = offset, offset + size
-                if size <= 2 and not line.strip():
+                if size < SHORTEST_LINE and not line.strip():
                     continue
                 try:
                     answer = decode(line, endpoint)
@@ -161,11 +165,8 @@ class _Decoder:
                     self._keep_aside(line)
                     continue
                 custom_id = answer.custom_id
-                position = (
-                    position_of(int(tail))
-                    if (custom_id.startswith(prefix) and (tail := custom_id[skip:]).isdecimal() and tail.isascii())
-                    else None
-                )
+                ordinal = _ordinal(custom_id[skip:]) if custom_id.startswith(prefix) else None
+                position = None if ordinal is None else position_of(ordinal)
                 if position is None or states[position]:
                     self._count_stray(line, known=position is not None)
                     continue
@@ -260,6 +261,14 @@ class _Decoder:
 
 
 _COMMA = ord(",")
+
+
+def _ordinal(text: str) -> int | None:
+    """Read an ordinal exactly as we write it; anything else is not ours."""
+    if not text.isdecimal() or len(text) > MAX_ORDINAL_DIGITS:
+        return None
+    ordinal = int(text)
+    return ordinal if str(ordinal) == text else None
 
 
 def after_end(reason: str | None) -> Callable[[int], Answer]:

@@ -69,11 +69,11 @@ class _Ids:
         if self._file is None:
             return b'"%d"' % row
         while self._next <= row:
-            self._current = self._file.readline().rstrip(b"\n")
+            self._current = self._file.readline()
             self._next += 1
-        if not self._current:
+        if not self._current.endswith(b"\n"):
             raise StoreDamaged(f"{self._file.name} ends before row {row} of {self._rows}")
-        return self._current
+        return self._current[:-1]
 
     def __enter__(self) -> _Ids:
         return self
@@ -98,7 +98,9 @@ class _Shelf:
         owner = segment.owners[position]
         records = self._open.get(owner)
         if records is None:
-            batch = self._batches[owner]
+            batch = self._batches.get(owner)
+            if batch is None:
+                raise StoreDamaged(f"the ledger names batch {owner}, which the job does not have")
             records = self._open[owner] = _Records(batch, self._files, self._lanes[batch.lane], raw=self._raw)
         return records.get(ordinal, segment.states[position])
 
@@ -130,6 +132,8 @@ class _Records:
         """Return the record of ``ordinal``, or one that only states how it ended when the batch never ran."""
         even = self._even
         position = (ordinal - even.start) // even.step if even is not None else bisect_left(self._ordinals, ordinal)
+        if not 0 <= position < len(self._ordinals) or self._ordinals[position] != ordinal:
+            raise StoreDamaged(f"batch {self._batch.number} does not hold request {ordinal}, as the ledger says")
         if self._file is None:
             return self._without_answer(state)
         offset, length = self._index[0][position], self._index[1][position]
@@ -144,13 +148,13 @@ class _Records:
         return self._raw.attach(record, self._index[2][position], self._index[3][position])
 
     def _without_answer(self, state: int) -> bytes:
-        cancelled = state == CANCELLED
-        error = RowError(
-            "cancelled" if cancelled else "batch_refused",
-            None,
-            "the job was cancelled before this request was sent" if cancelled else self._batch.note or "never sent",
-            retryable=True,
-        )
+        """The record of a request that was cancelled before it was (again) sent; any other must be on disk."""
+        if state != CANCELLED:
+            raise StoreDamaged(
+                f"a record of batch {self._batch.number} is missing",
+                hint="The provider's answers are kept in the job's folder 'received', unless they were cleaned.",
+            )
+        error = RowError("cancelled", None, "the job was cancelled before this request was sent", retryable=True)
         tail = Tail(
             STATUS_NAMES[state], str(self._lane.model), None, None, None, None, None, None, error,
             self._batch.attempt - 1, None,
@@ -180,13 +184,22 @@ class _RawLines:
         if length and path.exists():
             if kind not in self._open:
                 self._open[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            line = os.pread(self._open[kind], length, where & ~RAW_ERROR_FILE).strip()
+            line = _as_json(os.pread(self._open[kind], length, where & ~RAW_ERROR_FILE).strip())
         return record[:-2] + b',"raw":' + line + b"}\n"
 
     def close(self) -> None:
         """Close the files."""
         for descriptor in self._open.values():
             os.close(descriptor)
+
+
+def _as_json(line: bytes) -> bytes:
+    """Return a provider's line, as a JSON text where it is no valid JSON itself (the codec may have mended it)."""
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return _encode(line.decode("utf-8", "replace"))
+    return line
 
 
 def _load_index(path: Path, count: int) -> tuple[array[Any], array[Any], array[Any], array[Any]]:

@@ -173,7 +173,9 @@ class Planner:
 
     def _route(self, model: ModelRef, request: Request) -> tuple[Route, Adjustment | None]:
         fields = request.fields
-        key = (model, request.form, request.endpoint, "tools" in fields, "input" in fields)
+        key: tuple[object, ...] = (model, request.form, request.endpoint, "input" in fields)
+        if "tools" in fields:  # which endpoint takes tools may hang on the effort asked for
+            key += tuple(_text(fields.get(name)) for name in _EFFORT_FIELDS)
         known = self._routes.get(key)
         if known is None:
             facts = self._facts.model(model)
@@ -291,17 +293,23 @@ def _pad(segment: Segment, length: int) -> None:
         segment.owners.extend([0] * missing)
 
 
+_EFFORT_FIELDS = ("reasoning_effort", "reasoning")
+
+
+def _text(value: Any) -> bytes | None:
+    """The JSON of a field's value, None for a field that is not there."""
+    if value is None:
+        return None
+    return bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)
+
+
 _OUTPUT_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 def _answer_format(body: Mapping[str, Any]) -> bytes | None:
     """Return the JSON of what the request says about its answer's form: chat's or responses' field."""
     wanted = body.get("response_format")
-    if wanted is None:
-        wanted = body.get("text")
-        if wanted is None:
-            return None
-    return bytes(wanted) if isinstance(wanted, msgspec.Raw) else msgspec.json.encode(wanted)
+    return _text(body.get("text") if wanted is None else wanted)
 
 
 def narrowed(limits: Limits, overrides: Mapping[str, Any], lane: Lane) -> Limits:

@@ -23,8 +23,8 @@ QUOTA_WAIT_MAX_S = 1800.0
 
 def poll_delay(looks: int, settings: EngineSettings, rng: Random) -> float:
     """Seconds until the next look at a batch in which ``looks`` looks have shown nothing new."""
-    delay = min(settings.poll_max_s, settings.poll_min_s * math.pow(GROWTH, min(looks, 60)))
-    return delay * rng.uniform(1 - JITTER, 1 + JITTER)
+    delay = settings.poll_min_s * math.pow(GROWTH, min(looks, 60)) * rng.uniform(1, 1 + JITTER)
+    return max(settings.poll_min_s, min(settings.poll_max_s * rng.uniform(1 - JITTER, 1), delay))
 
 
 def retry_delay(failures: int, settings: EngineSettings, rng: Random, asked_s: float | None = None) -> float:

@@ -82,7 +82,12 @@ def _waiting_lines(
     batch: BatchRecord, files: JobFiles, ordinals: Sequence[int], segments: list[Segment]
 ) -> Iterator[tuple[tuple[Segment, int], int, bytes]]:
     by_number = {segment.number: segment for segment in segments}
-    with files.requests(batch.number).open("rb", buffering=1 << 20) as lines:
+    path = files.requests(batch.number)
+    try:
+        requests = path.open("rb", buffering=1 << 20)
+    except OSError as error:
+        raise StoreDamaged(f"{path} cannot be read: {error.strerror}") from error
+    with requests as lines:
         for number, start, stop in by_segment(ordinals):
             segment = by_number[number]
             for ordinal in ordinals[start:stop]:
@@ -95,17 +100,24 @@ def _waiting_lines(
 
 
 def settle_rows(
-    batch: BatchRecord, ordinals: Sequence[int], states: bytearray, segment: Callable[[int], Segment]
+    batch: BatchRecord,
+    ordinals: Sequence[int],
+    states: bytearray,
+    segment: Callable[[int], Segment],
+    *,
+    standing: int = PENDING,
 ) -> list[Segment]:
-    """Return the ledger segments with the new states of a batch's rows; only rows that the batch still owns change."""
+    """Return the ledger segments with the new states of a batch's rows.
+
+    Only rows that the batch still owns and that stand as ``standing`` change.
+    """
     changed = []
-    pending = PENDING
     for number, start, stop in by_segment(ordinals):
         part = segment(number)
         first, owners, old = part.first, part.owners, part.states
         for index in range(start, stop):
             position = ordinals[index] - first
-            if old[position] == pending and owners[position] == batch.number:
+            if old[position] == standing and owners[position] == batch.number:
                 old[position] = states[index]
         changed.append(part)
     return changed

@@ -5,6 +5,7 @@ Most batches hold consecutive requests, so they are a `range` in memory; only ba
 
 from __future__ import annotations
 
+import os
 import sys
 from array import array
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ def save_rows(path: Path, ordinals: array[int]) -> None:
     """Write ordinals (ascending) as little-endian unsigned 64-bit numbers."""
     with create_private(path) as file:
         file.write(_little(ordinals).tobytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_rows(path: Path, count: int) -> Sequence[int]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bydawn.core.settings import EngineSettings
     from bydawn.store.records import BatchRecord, JobRecord
 
-ActionKind = Literal["send", "settle", "poll", "cancel", "collect", "replan", "withdraw"]
+ActionKind = Literal["send", "settle", "poll", "cancel", "collect", "replan", "withdraw", "give_up"]
 Goal = Literal["done", "sent"]
 """When to stop: nothing left to do, or every batch is at its provider."""
 
@@ -69,7 +69,8 @@ def decide(
     return Decision(tuple(actions), min(times, default=None), reached)
 
 
-_AT_ONCE = frozenset({"cancel", "withdraw"})
+_AT_ONCE = frozenset({"withdraw", "give_up"})
+"""What need not wait for a batch's time: nothing is asked of a provider."""
 
 
 def _due(batch: BatchRecord, job_state: str) -> ActionKind | None:
@@ -84,7 +85,9 @@ def _due(batch: BatchRecord, job_state: str) -> ActionKind | None:
             return "poll"
         case "ended":
             return "collect"
-    return "replan" if batch.waiting and job_state == "running" else None
+    if not batch.waiting or job_state == "paused":
+        return None
+    return "give_up" if job_state == "cancelled" else "replan"
 
 
 def _within_means(
@@ -123,7 +126,7 @@ def _spend(tokens: dict[str, int], lane: str, amount: int) -> None:
 def _reached(snapshot: Snapshot, goal: Goal) -> bool:
     running = snapshot.job.state == "running"
     for batch in snapshot.batches:
-        if batch.waiting and running:
+        if batch.waiting and snapshot.job.state != "paused":
             return False
         if batch.state in FINAL_BATCH_STATES:
             continue

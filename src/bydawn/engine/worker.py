@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 0.5
 """Counting a large job's ledger costs milliseconds: not after every small step."""
 
+TICK_S = 2.0
+"""How often the store is looked at whatever happens: another process may have cancelled the job."""
+
 UNSAFE_GRACE_S = 10.0
 """How long an interrupted worker waits for a create that is on its way, so that it need not be looked for later."""
 
@@ -99,16 +102,13 @@ class Worker:
         """Until an action ends or the time has come; then take in what the ended ones say."""
         clock = self._desk.clock
         waits: set[asyncio.Task[None]] = set(self._tasks.values())
-        timer = None
-        if wake_at_s is not None or not waits:
-            pause_s = max(0.0, wake_at_s - clock.now()) if wake_at_s is not None else self._desk.settings.poll_min_s
-            timer = asyncio.create_task(clock.sleep(pause_s))
-            waits.add(timer)
+        pause_s = TICK_S if wake_at_s is None else min(TICK_S, max(0.0, wake_at_s - clock.now()))
+        timer = asyncio.create_task(clock.sleep(pause_s))
+        waits.add(timer)
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
         for number in [number for number, task in self._tasks.items() if task.done()]:
             action = self._doing.pop(number)
             error = self._tasks.pop(number).exception()

@@ -24,7 +24,7 @@ PER_ROW = "per_row"
 
 TAG_LENGTH = 16
 NONCE_LENGTH = 10
-"""36**10 nonces: two files of one account do not meet, and a custom_id stays within 32 characters."""
+"""32**10 nonces: two files of one account do not meet, and a custom_id stays within 32 characters."""
 
 
 class Shelf(Protocol):

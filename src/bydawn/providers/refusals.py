@@ -24,7 +24,7 @@ _MONEY = frozenset(
 _LANE = frozenset({"model_not_found"})
 """Codes that speak of what all rows of a batch share."""
 
-_LIMIT = re.compile(r"[Ll]imit(?: of)?:?\s*([\d,]+)(K|M)?")
+_LIMIT = re.compile(r"[Ll]imit(?: of)?:?\s*(\d[\d,]*(?:\.\d+)?)\s*([KkMm])?\b")
 
 
 def read_refusal(problems: tuple[BatchProblem, ...]) -> Refusal:
@@ -46,8 +46,9 @@ def read_refusal(problems: tuple[BatchProblem, ...]) -> Refusal:
 
 
 def _limit(message: str) -> int | None:
+    """Read the limit a message names ("Limit: 2,000,000 enqueued tokens", "limit of 30K"); None if it names none."""
     found = _LIMIT.search(message)
     if not found:
         return None
-    unit = {"K": 1_000, "M": 1_000_000, None: 1}[found.group(2)]
-    return int(found.group(1).replace(",", "")) * unit or None
+    unit = {"K": 1_000, "M": 1_000_000}.get((found.group(2) or "").upper(), 1)
+    return int(float(found.group(1).replace(",", "")) * unit) or None

@@ -27,9 +27,12 @@ _FOLDERS = ("requests", "received", "results", "strays")
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder that only the user can enter; raises StoreError when that cannot be done."""
+    """Make a folder, and those above it, that only the user can enter; raises StoreError when that cannot be done."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"cannot make the folder {path}: {error.strerror}", hint="Set BYDAWN_HOME to a folder you may write to."

@@ -6,6 +6,7 @@ Several processes may have the file open (WAL); who may work on a job is decided
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -53,10 +54,11 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite rolls back by itself when the disk is full
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise _store_error(self.path, error) from error
 
@@ -216,12 +218,16 @@ class Store:
         """
         with self._transaction() as db:
             self._put_segments(db, job_id, segments)
-            for number, count in waiting.items():
-                db.execute(
-                    "UPDATE batch SET waiting = waiting + ?, attempts_left = max(attempts_left, ?), look_at_s = 0 "
-                    "WHERE job_id = ? AND number = ?",
-                    (count, attempts, job_id, number),
-                )
+            rows = [
+                {"job_id": job_id, "number": number, "count": count, "attempts": attempts}
+                for number, count in waiting.items()
+            ]
+            db.executemany(self._sql["requeue"], rows)
+
+    def wake(self, job_id: str) -> None:
+        """Make every batch of a job due now."""
+        with self._transaction() as db:
+            db.execute(self._sql["wake"], {"job_id": job_id})
 
     def _insert_batches(self, job_id: str, batches: Iterable[NewBatch]) -> None:
         rows = [{"job_id": job_id} | {name: getattr(batch, name) for name in NewBatch.__slots__} for batch in batches]
@@ -290,6 +296,7 @@ class Store:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    _make_private(path)
     try:
         db = sqlite3.connect(path, isolation_level=None, timeout=30.0, check_same_thread=False)
         db.row_factory = sqlite3.Row
@@ -299,6 +306,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise _store_error(path, error) from error
     return db
+
+
+def _make_private(path: Path) -> None:
+    """Create the file for the user's eyes only, before SQLite would; its side files take the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint=_HINT_WRITABLE) from error
+
+
+_HINT_WRITABLE = "Check that the folder exists and that you may write to it (BYDAWN_HOME)."
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
@@ -351,7 +369,7 @@ def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
     if "full" in text:
         hint = "Free some disk space, then run the same command again: nothing is lost."
     elif "readonly" in text or "unable to open" in text:
-        hint = "Check that the folder exists and that you may write to it (BYDAWN_HOME)."
+        hint = _HINT_WRITABLE
     return StoreError(f"{path}: {text}", hint=hint)
 
 

@@ -47,6 +47,13 @@ SELECT * FROM batch WHERE job_id = :job_id ORDER BY number;
 -- name: batch
 SELECT * FROM batch WHERE job_id = :job_id AND number = :number;
 
+-- name: wake
+UPDATE batch SET look_at_s = 0 WHERE job_id = :job_id;
+
+-- name: requeue
+UPDATE batch SET waiting = waiting + :count, attempts_left = max(attempts_left, :attempts), look_at_s = 0
+WHERE job_id = :job_id AND number = :number;
+
 -- name: put_segment
 INSERT INTO ledger (job_id, segment, entries) VALUES (:job_id, :segment, :entries)
 ON CONFLICT (job_id, segment) DO UPDATE SET entries = excluded.entries;
