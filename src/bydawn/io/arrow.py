@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bydawn.errors import ConfigError
+from bydawn.io.rows import BadRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,20 +32,26 @@ def stream_batches(table: Any) -> Any:
 
 
 def batch_rows(batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of Arrow record batches as plain values, a few at a time."""
-    for batch in batches:
-        for start in range(0, batch.num_rows, ROWS_AT_A_TIME):
-            for row in batch.slice(start, ROWS_AT_A_TIME).to_pylist():
-                yield {name: _plain(value) for name, value in row.items()}
+    """Yield the rows of Arrow record batches as plain values, a few at a time.
+
+    Raises BadRow where they end because the data is damaged or has no Python value (nanoseconds, binary that is no
+    text).
+    """
+    try:
+        for batch in batches:
+            for start in range(0, batch.num_rows, ROWS_AT_A_TIME):
+                for row in batch.slice(start, ROWS_AT_A_TIME).to_pylist():
+                    yield {name: _plain(value) for name, value in row.items()}
+    except (import_pyarrow().ArrowException, OSError, ValueError) as error:
+        raise BadRow(f"the table cannot be read from here on: {error}", "cast odd columns to text") from error
 
 
 def _plain(value: Any) -> Any:
-    """Make an Arrow value JSON's: a struct's null members are left out, for Arrow cannot tell null from absent.
-
-    Raises UnicodeDecodeError for binary data that is no text.
-    """
+    """Make an Arrow value JSON's: a struct's null members are left out, for Arrow cannot tell null from absent."""
     if isinstance(value, dict):
         return {name: _plain(member) for name, member in value.items() if member is not None}
     if isinstance(value, list):
         return [_plain(member) for member in value]
+    if isinstance(value, datetime):  # where pandas is installed, a subclass that the encoder does not know
+        return value.isoformat()
     return value.decode() if isinstance(value, bytes) else value

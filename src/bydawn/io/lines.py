@@ -31,7 +31,8 @@ _SAVE_AS_UTF8 = "save the file as UTF-8"
 _ONE_OBJECT = "write one JSON object per line"
 
 _ERROR_BYTE = re.compile(r" ?\(byte (\d+)\)$")
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_PAIR_OF_SURROGATES = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def numbered_lines(path: Path, problems: Problems) -> Iterator[tuple[int, bytes]]:
@@ -64,9 +65,9 @@ def read_json_lines(path: Path, problems: Problems) -> Iterator[Numbered]:
     """Yield the JSON objects of a file, one a line; blank lines are skipped but counted in the line numbers."""
     for number, line in numbered_lines(path, problems):
         try:
-            row = decode_row(line)
             if not line.isascii():
-                line.decode()
+                line.decode()  # the decoder does not look into values that stay JSON
+            row = decode_row(line)
             repeated = repeated_key(line, row)
             if repeated is not None:
                 raise BadRow(f"the field {repeated!r} is given twice", "keep one of the two")
@@ -85,13 +86,13 @@ def _explain(line: bytes, error: Exception) -> BadRow:
     if isinstance(error, RecursionError):
         return BadRow("the JSON is nested too deeply", "flatten it")
     if isinstance(error, UnicodeDecodeError):
-        return _not_utf8(line)
+        return BadRow(f"not UTF-8 at byte {error.start + 1} of the line", _SAVE_AS_UTF8)
     if b"\0" in line:
         return BadRow("the line holds a NUL byte", f"if the file is UTF-16, {_SAVE_AS_UTF8}; otherwise it is damaged")
     if isinstance(error, msgspec.ValidationError):
         got = str(error).rpartition("got ")[2].strip("`") or "something else"
         return BadRow(f"not a JSON object but {got}", _ONE_OBJECT)
-    if _breaks_a_surrogate_pair(line, str(error)):
+    if line.rstrip().endswith(b"}") and _SURROGATE.search(_PAIR_OF_SURROGATES.sub(b"", line)):
         return BadRow(
             "an escape \\ud800–\\udfff stands alone: half a character, which no provider accepts",
             "write both halves, or remove it",
@@ -99,25 +100,10 @@ def _explain(line: bytes, error: Exception) -> BadRow:
     return BadRow(f"not valid JSON: {_reason(str(error))}", _ONE_OBJECT)
 
 
-def _not_utf8(line: bytes) -> BadRow:
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        return BadRow(f"not UTF-8 at byte {error.start + 1} of the line", _SAVE_AS_UTF8)
-    raise AssertionError("a line that is UTF-8 has no part that is not")
-
-
-def _breaks_a_surrogate_pair(line: bytes, message: str) -> bool:
-    suspicious = "surrogate" in message or "hex escape" in message or "truncated" in message
-    return suspicious and line.rstrip().endswith(b"}") and _SURROGATE_ESCAPE.search(line) is not None
-
-
 def _reason(message: str) -> str:
     """Reword the decoder's message: its byte positions count from 0, ours from 1 like line numbers."""
     if "truncated" in message:
         return "the line ends too early"
-    text = message.removeprefix("JSON is malformed: ")
-    match = _ERROR_BYTE.search(text)
-    if match is None:
-        return text
-    return f"{text[: match.start()]} at byte {int(match[1]) + 1} of the line"
+    return _ERROR_BYTE.sub(
+        lambda match: f" at byte {int(match[1]) + 1} of the line", message.removeprefix("JSON is malformed: ")
+    )

@@ -31,17 +31,15 @@ def spool_rows(rows: Iterable[Mapping[str, Any] | str], path: Path) -> None:
     ``rows`` is no collection of rows; then no file is left.
     """
     problems = Problems(_NAME)
-    encode = msgspec.json.Encoder(enc_hook=_plain).encode
     with replacing(path, mode=PRIVATE) as file:
-        for number, row in enumerate(_iterate(rows), 1):
-            try:
-                file.write(encode(_fields(row)) + b"\n")
-            except BadRow as bad:
-                problems.add(number, bad.message, bad.remedy)
-            except RecursionError:
-                problems.add(number, "the row is nested too deeply", "flatten it")
-            except (TypeError, ValueError) as error:
-                problems.add(number, f"the row cannot be written as JSON: {error}", "convert it to plain values")
+        try:
+            for number, row in enumerate(_iterate(rows), 1):
+                try:
+                    file.write(_encode(row) + b"\n")
+                except BadRow as bad:
+                    problems.add(number, bad.message, bad.remedy)
+        except BadRow as bad:  # of the table itself
+            problems.add(None, bad.message, bad.remedy)
         problems.raise_if_any()
 
 
@@ -53,6 +51,16 @@ def _iterate(rows: Any) -> Iterable[Any]:
             f"rows cannot be read from {type(rows).__name__}", hint=f"Give a list or another iterable: {_SHAPE}."
         )
     return rows
+
+
+def _encode(row: Any) -> bytes:
+    """Return a row as a JSON object. Raises BadRow."""
+    try:
+        return _encoder.encode(_fields(row))
+    except RecursionError:
+        raise BadRow("the row is nested too deeply", "flatten it") from None
+    except (TypeError, ValueError) as error:
+        raise BadRow(f"the row cannot be written as JSON: {error}", "convert it to plain values") from error
 
 
 def _fields(row: Any) -> dict[str, Any]:
@@ -75,3 +83,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"objects of type {type(value).__name__} are not JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)

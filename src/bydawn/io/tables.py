@@ -15,14 +15,14 @@ from bydawn.errors import ConfigError
 from bydawn.io.arrow import ROWS_AT_A_TIME, batch_rows, import_pyarrow
 from bydawn.io.lines import numbered_lines
 from bydawn.io.parameters import TEXT_PARAMETERS
-from bydawn.io.rows import encode_json, raw_text
+from bydawn.io.rows import BadRow, encode_json, raw_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from bydawn.core.problems import Problems
-    from bydawn.io.rows import Numbered, Row
+    from bydawn.io.rows import Numbered
 
 _CELL_CHARACTERS_MAX = 1 << 26
 """Longest cell. Python's own limit of 131,072 is too short for documents; without one a quote left open would swallow
@@ -118,27 +118,25 @@ def read_parquet(path: Path, problems: Problems, *, as_text: bool) -> Iterator[N
         file = parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise ConfigError(f"cannot read {path} as Parquet: {error}") from error
-    number = 0
     with file:
         if not _accept_header(file.schema_arrow.names, 1, problems, as_text=as_text):
             return
+        number = 0
         try:
             for number, values in enumerate(batch_rows(file.iter_batches(ROWS_AT_A_TIME)), 1):
-                yield number, _parquet_row(values, number, problems, as_text=as_text)
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-            problems.add(number + 1, f"the Parquet file cannot be read from here on: {error}")
-
-
-def _parquet_row(values: dict[str, Any], number: int, problems: Problems, *, as_text: bool) -> Row | None:
-    try:
-        return {name: _parquet_field(name, value, as_text=as_text) for name, value in values.items()}
-    except (TypeError, ValueError) as error:
-        problems.add(number, f"a value cannot be written as JSON: {error}", "cast the column to text")
-        return None
+                yield number, {name: _parquet_field(name, value, as_text=as_text) for name, value in values.items()}
+        except BadRow as bad:
+            problems.add(number + 1, bad.message, bad.remedy)
 
 
 def _parquet_field(name: str, value: Any, *, as_text: bool) -> msgspec.Raw:
-    """Return a value's JSON; lists and objects may also come as text that holds their JSON."""
+    """Return a value's JSON; lists and objects may also come as text that holds their JSON.
+
+    Raises BadRow for the few Python values that have none (a pandas Timedelta).
+    """
     if isinstance(value, str) and not as_text and name not in _TEXT_COLUMNS and value[:1] in {"[", "{"}:
         return _json_or_text(value)
-    return msgspec.Raw(encode_json(value))
+    try:
+        return msgspec.Raw(encode_json(value))
+    except TypeError as error:
+        raise BadRow(f"the column {name!r} holds a value that is no JSON: {error}", "cast it to text") from None

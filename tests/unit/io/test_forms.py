@@ -64,6 +64,11 @@ def test_an_input_stays_as_it_is(read: Callable[..., Any], value: object) -> Non
     assert got.requests[0].form == "input"
 
 
+@pytest.mark.parametrize("prompt", [5, {}, True])
+def test_a_prompt_for_completions_is_text_or_a_list(read: Callable[..., Any], prompt: object) -> None:
+    assert "must be text or a list" in read(line(prompt=prompt), endpoint="completions").messages
+
+
 MESSAGES = [
     [
         {"role": "developer", "content": "d"},
@@ -337,7 +342,7 @@ def test_bad_job_parameters_are_configuration_errors(tmp_path: Path, params: dic
 
 def test_rows_nested_at_the_limit_never_raise(read: Callable[..., Any]) -> None:
     """A row that one decoder just takes may be too deep for the next."""
-    nests = [b"[" * depth + b"]" * depth for depth in range(880, 1010, 5)]
+    nests = [b"[" * depth + b"]" * depth for depth in range(700, 1010)]
     deep = [b'{"messages":%b}' % nest for nest in nests]
     deep += [b'{"method":"POST","url":"/v1/embeddings","body":{"input":"x","y":%b}}' % nest for nest in nests]
     got = read(b"\n".join(deep))

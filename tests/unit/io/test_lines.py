@@ -57,6 +57,10 @@ def test_a_line_cut_inside_a_surrogate_escape_counts_as_cut(read: Callable[..., 
     assert "ends too early" in read(rb'{"prompt": "\ud8').messages
 
 
+def test_a_whole_pair_is_not_blamed_for_another_mistake(read: Callable[..., Any]) -> None:
+    assert "ends too early" in read(rb'{"a": {"prompt": "\ud83d\ude00"}').messages
+
+
 def test_an_escaped_pair_is_no_damage(read: Callable[..., Any]) -> None:
     assert not read(rb'{"prompt": "\ud83d\ude00"}').problems.total
 

@@ -131,6 +131,13 @@ def test_an_arrow_table_gives_its_rows(tmp_path: Path) -> None:
     assert spooled(path) == [{"id": 1, "t": "a", "m": [{"role": "user"}]}, {"id": 2, "t": None, "m": None}]
 
 
+def test_a_table_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        spool_rows(pa.table({"t": pa.array([1], pa.timestamp("ns"))}), tmp_path / "rows.jsonl")
+    assert "Nanosecond" in str(caught.value.problems[0])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_the_arrow_stream_is_asked_for(tmp_path: Path) -> None:
     class Frame:
         """A data frame of any library: iterating over it would give columns."""

@@ -186,14 +186,15 @@ def test_a_parquet_template_inserts_values_as_json(read: Callable[..., Any], tmp
             "text": ["[not json", None],
             "n": [1.5, None],
             "day": [datetime.date(2026, 11, 22), None],
+            "time": [datetime.datetime(2026, 11, 22, 5, 30), None],
             "price": [decimal.Decimal("1.20"), None],
             "bytes": [b"\xc3\xa9", None],
             "tags": [["a", "b"], None],
         },
     )
-    template = Template("{{text}}|{{n}}|{{day}}|{{price}}|{{bytes}}|{{tags}}|{{tags.1}}")
+    template = Template("{{text}}|{{n}}|{{day}}|{{time}}|{{price}}|{{bytes}}|{{tags}}|{{tags.1}}")
     got = read(content, "in.parquet", prompt=template)
-    assert got.fields(0)["messages"][0]["content"] == '[not json|1.5|2026-11-22|1.20|é|["a","b"]|b'
+    assert got.fields(0)["messages"][0]["content"] == '[not json|1.5|2026-11-22|2026-11-22T05:30:00|1.20|é|["a","b"]|b'
     assert got.lines == [2]  # null has no member 1
 
 
@@ -206,6 +207,25 @@ def test_parquet_is_read_in_slices(read: Callable[..., Any], tmp_path: Path) -> 
 def test_binary_that_is_no_text_is_a_problem(read: Callable[..., Any], tmp_path: Path) -> None:
     content = table(tmp_path / "t.parquet", {"prompt": [b"ok", b"\xff"]})
     assert "can't decode byte 0xff" in read(content, "in.parquet").messages
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_nanoseconds_that_python_cannot_hold_are_a_problem(
+    read: Callable[..., Any], tmp_path: Path, number: int
+) -> None:
+    times = pa.array([1000] * number + [1], pa.timestamp("ns"))
+    got = read(table(tmp_path / "t.parquet", {"prompt": ["x"] * (number + 1), "t": times}), "in.parquet")
+    assert got.lines == [1]
+    assert "cast odd columns to text" in got.messages
+
+
+def test_a_value_that_is_no_json_is_a_problem(
+    read: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With pandas installed, durations come as its own type, which no encoder knows; here any type stands for it."""
+    monkeypatch.setattr("bydawn.io.arrow._plain", lambda _: object())
+    got = read(table(tmp_path / "t.parquet", {"prompt": ["x"]}), "in.parquet")
+    assert "the column 'prompt' holds a value that is no JSON" in got.messages
 
 
 def test_an_empty_parquet_file_has_no_rows(read: Callable[..., Any], tmp_path: Path) -> None:
