@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bydawn.transports.account import Account
 
 CONNECT_TIMEOUT_S = 10.0
+"""How long a connection may take to be made, TLS included."""
 
 UPLOAD_BYTES_PER_S = 1_000_000
 """The slowest service that an upload waits for: its answer may take a second more for each of these many bytes."""
@@ -41,11 +42,8 @@ UPLOAD_BYTES_PER_S = 1_000_000
 MAX_ANSWER_BYTES = 64_000_000
 """Where a runaway answer that is held in memory is stopped: a page of 100 batches has about 0.2 MB."""
 
-KEEP_ALIVE_S = 3.0
-"""An idle connection is closed before the other side does it (many servers: 5 s). A call that is sent just while the
-server hangs up has a lost answer, and a create would be in doubt for nothing."""
-
 MAX_CONNECTIONS = 8
+"""How many calls are under way at once."""
 
 
 class HttpTransport:
@@ -65,7 +63,9 @@ class HttpTransport:
                 **account.headers,
                 **provider.auth_headers(account.key.reveal()),
             },
-            limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S),
+            # Every call has a connection of its own: on one that is kept, the other side may hang up just as a create
+            # is sent, which would then be in doubt for nothing. Calls are few, some ten for 50,000 rows.
+            limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=not account.is_local,
             verify=account.is_encrypted,  # without TLS there is nothing to load a trust store for (0.1 s)

@@ -59,7 +59,8 @@ def chunked(*chunks, end=True, **headers):
 class Server:
     """Answers each connection with the next bytes of its script, then hangs up.
 
-    None in the script waits until the client gives up. ``early`` answers before the body has been read.
+    None in the script waits until the client gives up. ``early`` answers before the body has been read, and
+    then listens until the client hangs up.
     """
 
     def __init__(self, *script, early=False):

@@ -55,6 +55,13 @@ def test_every_status_is_an_answer(net, status):
     assert (got.status, got.body) == (status, b"text")
 
 
+def test_every_call_has_a_connection_of_its_own(net):
+    """A server that answers once per connection, and then only listens, stands for one that hangs up in between."""
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    got, _ = net.send([reply] * 3, GET, GET, GET, early=True, read_timeout_s=0.5)
+    assert [one.body for one in got] == [b"{}"] * 3
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirects_are_not_followed(net, status):
     (got,), server = net.send([net.answer(status, Location="/v1/elsewhere"), net.answer()], GET)
