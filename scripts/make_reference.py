@@ -62,9 +62,9 @@ def description(command: click.Command) -> Iterator[str]:
 
 def options(command: click.Command, context: click.Context) -> Iterator[str]:
     """Yield one table row per option."""
-    for parameter in command.get_params(context):
+    for parameter in command.params:
         shown = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
-        if shown and parameter.name != "help":
+        if shown:
             names, meaning = (text.replace("|", "\\|") for text in shown)
             yield f"| `{names}` | {meaning} |"
 

@@ -70,7 +70,7 @@ def test_every_batch_state_has_its_words() -> None:
 
 def test_progress_line_has_it_all(running: JobStatus) -> None:
     assert words.progress_line(running) == (
-        "42 of 100 done (and 10 at the provider), 42 %: 40 succeeded, 2 failed; batches: 1 collected, 2 in progress; "
+        "42 of 100 done (and 10 at the provider): 40 succeeded, 2 failed; batches: 1 collected, 2 in progress; "
         "$0.0123 so far; time left: about 40 min, from what was seen"
     )
 
@@ -124,7 +124,7 @@ def test_live_picture_shows_rows_batches_tokens_money_and_time(running: JobStatu
     picture = drawn(display, console)
     for text in (
         "tickets.jsonl",
-        "42 of 100 done: 40 succeeded, 2 failed",
+        "42 of 100 done (and 10 at the provider): 40 succeeded, 2 failed",
         "1 collected, 2 in progress",
         "1,200 in (100 cached), 300 out",
         "$0.0123 so far, $0.0123 saved",

@@ -86,7 +86,7 @@ def _status_lines(seen: JobStatus, worker: str | None) -> list[str]:
         f"job {seen.job_id}" + (f" ({seen.name})" if seen.name else ""),
         f"  state    {seen.state}" + (f": {seen.reason}" if seen.reason else "") + f"; {_worker(seen, worker)}",
         f"  models   {', '.join(seen.models)}",
-        f"  rows     {words.finished(seen):,} of {seen.requests:,} done: {words.outcomes(seen)}",
+        f"  rows     {words.rows_done(seen)}",
         f"  tokens   {texts.tokens(seen.input_tokens, seen.output_tokens, seen.cached_tokens, seen.reasoning_tokens)}",
         *(f"  cost     {line}" for line in summary.cost(seen)),
         f"  time     begun {texts.local_time(seen.created_at_s)}, changed {texts.local_time(seen.updated_at_s)}",

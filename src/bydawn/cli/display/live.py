@@ -90,9 +90,8 @@ class LiveDisplay:
 
 
 def _add_job(picture: Table, status: JobStatus, elapsed: str) -> None:
-    done = words.finished(status)
     picture.add_row("rows", StateBar(shares(status)))
-    picture.add_row("", f"{done:,} of {status.requests:,} done: {words.outcomes(status)}")
+    picture.add_row("", words.rows_done(status))
     picture.add_row("batches", words.batches(status))
     picture.add_row(
         "tokens", tokens(status.input_tokens, status.output_tokens, status.cached_tokens, status.reasoning_tokens)

@@ -67,14 +67,14 @@ def continued(status: JobStatus) -> str:
     return f"job {status.job_id} was begun before: {finished(status):,} of {status.requests:,} are done"
 
 
-def progress_line(status: JobStatus) -> str:
-    """Write the whole job in one line."""
-    done = finished(status)
-    share = 100 * done // status.requests if status.requests else 100
+def rows_done(status: JobStatus) -> str:
+    """Write how many requests have their result, and how many more the provider says are finished there."""
     waiting = status.finished_at_provider
     at_provider = f" (and {waiting:,} at the provider)" if waiting else ""
-    left = "" if status.pending == 0 else f"; time left: {time_left(status.eta_s)}"
-    return (
-        f"{done:,} of {status.requests:,} done{at_provider}, {share} %: {outcomes(status)}; "
-        f"batches: {batches(status)}; {money(status.money.cost_usd)} so far{left}"
-    )
+    return f"{finished(status):,} of {status.requests:,} done{at_provider}: {outcomes(status)}"
+
+
+def progress_line(status: JobStatus) -> str:
+    """Write the whole job in one line."""
+    left = f"; time left: {time_left(status.eta_s)}" if status.pending else ""
+    return f"{rows_done(status)}; batches: {batches(status)}; {money(status.money.cost_usd)} so far{left}"
