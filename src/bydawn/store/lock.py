@@ -6,7 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from bydawn.errors import JobBusy
+from bydawn.errors import JobBusy, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,14 @@ class JobLock:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock at once; raises JobBusy, naming the holder's process id, when another one has it."""
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the lock at once.
+
+        Raises JobBusy, naming the holder's process id, when another one has it, and StoreError without a folder.
+        """
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot lock job {self._job_id} ({self._path}): {error.strerror}") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

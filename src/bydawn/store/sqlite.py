@@ -81,7 +81,10 @@ class Store:
         source: str,
         supersede: bool = False,
     ) -> None:
-        """Record a job that is being planned. With ``supersede`` an older job gives up the fingerprint."""
+        """Record a job that is being planned, unless another process has just recorded it.
+
+        With ``supersede`` an older job gives up the fingerprint.
+        """
         with self._transaction() as db:
             if supersede:
                 db.execute(self._sql["release_fingerprint"], {"fingerprint": fingerprint})

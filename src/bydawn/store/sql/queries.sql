@@ -1,6 +1,7 @@
 -- name: insert_job
 INSERT INTO job (job_id, fingerprint, name, realm, state, options, source, created_at_s, updated_at_s)
-VALUES (:job_id, :fingerprint, :name, :realm, 'planning', :options, :source, :now_s, :now_s);
+VALUES (:job_id, :fingerprint, :name, :realm, 'planning', :options, :source, :now_s, :now_s)
+ON CONFLICT (fingerprint) DO NOTHING;
 
 -- name: delete_job
 DELETE FROM job WHERE job_id = :job_id;
