@@ -53,7 +53,7 @@ class Parameter:
         value = plain(body[self.head])
         if not self.tail:
             return value
-        return value.get(self.tail, ABSENT) if isinstance(value, dict) else ABSENT
+        return plain(value.get(self.tail, ABSENT)) if isinstance(value, dict) else ABSENT
 
     def remove(self, body: Fields) -> None:
         """Take the parameter out, and its object with it once that is empty. It must be there."""

@@ -142,10 +142,19 @@ class Drop(Rule, tag="drop", frozen=True, kw_only=True):
 
     def rows(self, target: Target) -> Iterator[tuple[str, str]]:
         allowed = [str(value).lower() for value in self.unless]
-        allowed += [f"the effort is {effort}" for effort in self.unless_effort if effort in target.efforts.values]
+        allowed += _allowing(self.unless_effort, target.efforts)
         allowed += [f"{self.unless_true} is true"] if self.unless_true else []
-        effect = "dropped" + (f" unless {' or '.join(allowed)}" if allowed else "")
+        effect = "dropped" + _unless(allowed)
         return ((path, effect) for path in self.parameters)
+
+
+def _allowing(unless_effort: Iterable[Effort], efforts: Efforts) -> list[str]:
+    """Those of the efforts that the model can run with, in words."""
+    return [f"the effort is {effort}" for effort in unless_effort if effort in efforts.values]
+
+
+def _unless(conditions: list[str]) -> str:
+    return f" unless {' or '.join(conditions)}" if conditions else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +184,55 @@ class _DropStep:
         if self.unless_effort and self.efforts.effective(body) in self.unless_effort:
             return True
         return self.unless_true is not None and self.unless_true.read(body) is True
+
+
+class DropItems(Rule, tag="drop_items", frozen=True, kw_only=True):
+    """Takes single items out of a list, and the list with them once it is empty, unless the request runs with one of
+    the efforts ``unless_effort``."""
+
+    parameter: str
+    items: tuple[str, ...]
+    unless_effort: tuple[Effort, ...] = ()
+
+    def steps(self, target: Target) -> Iterable[Step]:
+        for item in self.items:
+            yield _DropItemStep(
+                parameter=Parameter(self.parameter),
+                item=item,
+                done=self.adjustment(target, "dropped", f"{self.parameter} {item}", self.why),
+                unless_effort=self.unless_effort,
+                efforts=target.efforts,
+            )
+
+    def rows(self, target: Target) -> Iterator[tuple[str, str]]:
+        effect = "dropped" + _unless(_allowing(self.unless_effort, target.efforts))
+        return ((f"{self.parameter} {item}", effect) for item in self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DropItemStep:
+    parameter: Parameter
+    item: str
+    done: Adjustment
+    unless_effort: tuple[Effort, ...]
+    efforts: Efforts
+
+    @property
+    def watched(self) -> str:
+        return self.parameter.head
+
+    def apply(self, body: Fields) -> Adjustment | None:
+        items = self.parameter.read(body)
+        if not isinstance(items, list) or self.item not in items:
+            return None
+        if self.unless_effort and self.efforts.effective(body) in self.unless_effort:
+            return None
+        kept = [item for item in items if item != self.item]
+        if kept:
+            self.parameter.write(body, kept)
+        else:
+            self.parameter.remove(body)
+        return self.done
 
 
 class Rename(Rule, tag="rename", frozen=True, kw_only=True):
@@ -351,5 +409,5 @@ class _MoveSystemStep:
         return self.done
 
 
-AnyRule = Off | Drop | Rename | Clamp | NearestEffort | ToolsWithoutEffort | MoveSystem
+AnyRule = Off | Drop | DropItems | Rename | Clamp | NearestEffort | ToolsWithoutEffort | MoveSystem
 """The union that ``kind`` chooses from."""
