@@ -36,15 +36,17 @@ class Control:
 
     async def ledger(self, request: Request) -> Response:
         """What would have been billed: sums, and a page of rows beyond ``?after=<batch_id>:<position>``."""
-        after = request.query_params.get("after", "")
-        limit = min(int(request.query_params.get("limit", "100")), _PAGE_MAX)
+        try:
+            after = _edge(request.query_params.get("after", ""))
+            limit = min(int(request.query_params.get("limit", "100")), _PAGE_MAX)
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
         return _json(await run_in_threadpool(self.ledger_page, after, limit))
 
-    def ledger_page(self, after: str, limit: int) -> dict[str, Any]:
+    def ledger_page(self, after: tuple[str, int], limit: int) -> dict[str, Any]:
         """The ledger's answer; rows of batches that have not ended are not in it yet."""
         store = self._world.store
-        batch_id, _, position = after.rpartition(":")
-        rows = store.ledger_page((batch_id, int(position) if position else -1), limit)
+        rows = store.ledger_page(after, limit)
         by_model = [_sum("model", *entry) for entry in store.ledger_by("model")]
         last = rows[-1] if len(rows) == limit and rows else None
         return {
@@ -61,8 +63,11 @@ class Control:
 
     async def calls(self, request: Request) -> Response:
         """Every request that arrived: counts by kind, and a page beyond ``?after=<seq>``."""
-        after = int(request.query_params.get("after", "0"))
-        limit = min(int(request.query_params.get("limit", "1000")), _PAGE_MAX)
+        try:
+            after = int(request.query_params.get("after", "0"))
+            limit = min(int(request.query_params.get("limit", "1000")), _PAGE_MAX)
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
         store = self._world.store
         return _json({"counts": store.call_counts(), "data": store.calls(after, limit)})
 
@@ -99,6 +104,12 @@ class Control:
             return _json({"error": str(error)}, 400)
         self._world.faults.replace(plan)
         return _json({"faults": plan})
+
+
+def _edge(text: str) -> tuple[str, int]:
+    """``<batch_id>:<position>`` in parts; the empty text stands before everything. Raises ValueError."""
+    batch_id, _, position = text.rpartition(":")
+    return batch_id, int(position) if text else -1
 
 
 def _sum(name: str, value: str, rows: int, input_tokens: int, output_tokens: int) -> dict[str, Any]:
