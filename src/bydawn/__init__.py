@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bydawn.version import __version__
+
 if TYPE_CHECKING:
     from bydawn.client import Client, Job, run
     from bydawn.config import Settings, load_settings
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from bydawn.core.result import Result, RowError, Usage
     from bydawn.errors import BydawnError
 
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "Adjustment",
@@ -37,6 +38,7 @@ __all__ = [
     "RowError",
     "Settings",
     "Usage",
+    "__version__",
     "load_settings",
     "run",
 ]
@@ -59,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bydawn import __version__
 from bydawn.core.wire import WireResponse, is_page
 from bydawn.errors import AnswerLost, NotSent, UnexpectedAnswer
 from bydawn.transports.account import HIDDEN
 from bydawn.transports.download import PartialFile
 from bydawn.transports.multipart import Multipart
+from bydawn.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
