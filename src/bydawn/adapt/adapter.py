@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bydawn.adapt.rules import Step
+    from bydawn.adapt.steps import Step
     from bydawn.core.adjustment import Adjustment
     from bydawn.core.request import Fields
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bydawn.adapt.rules import tools_with_effort
+from bydawn.adapt.steps import tools_with_effort
 
 if TYPE_CHECKING:
     from bydawn.adapt.book import ModelFacts

@@ -8,16 +8,25 @@ The adjustments are made once, so that whoever counts rows by adjustment counts 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from bydawn.adapt.efforts import SCALE, Effort, Efforts
-from bydawn.adapt.fields import ABSENT, Parameter
-from bydawn.adapt.messages import without_system
+from bydawn.adapt.fields import Parameter
 from bydawn.adapt.patterns import first_match
+from bydawn.adapt.steps import (
+    ClampStep,
+    DropItemStep,
+    DropStep,
+    EffortStep,
+    MoveSystemStep,
+    NoEffortStep,
+    RenameStep,
+    Step,
+)
 from bydawn.core.adjustment import Action, Adjustment
-from bydawn.core.request import ENDPOINTS, Endpoint, Fields
+from bydawn.core.request import ENDPOINTS, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -48,19 +57,6 @@ class RuleRow:
     rule: str
     source: str
     certainty: str
-
-
-class Step(Protocol):
-    """One thing that may be done to a body."""
-
-    @property
-    def watched(self) -> str:
-        """The body's key without which the step has nothing to do."""
-        ...
-
-    def apply(self, body: Fields) -> Adjustment | None:
-        """Change the body, which has the watched key, in place; return what was done, or None if nothing was."""
-        ...
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -131,7 +127,7 @@ class Drop(Rule, tag="drop", frozen=True, kw_only=True):
 
     def steps(self, target: Target) -> Iterable[Step]:
         for path in self.parameters:
-            yield _DropStep(
+            yield DropStep(
                 parameter=Parameter(path),
                 done=self.adjustment(target, "dropped", path, self.why),
                 unless=self.unless,
@@ -157,35 +153,6 @@ def _unless(conditions: list[str]) -> str:
     return f" unless {' or '.join(conditions)}" if conditions else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DropStep:
-    parameter: Parameter
-    done: Adjustment
-    unless: tuple[Any, ...]
-    unless_effort: tuple[Effort, ...]
-    efforts: Efforts
-    unless_true: Parameter | None
-
-    @property
-    def watched(self) -> str:
-        return self.parameter.head
-
-    def apply(self, body: Fields) -> Adjustment | None:
-        if self._allowed(body):
-            return None
-        self.parameter.remove(body)
-        return self.done
-
-    def _allowed(self, body: Fields) -> bool:
-        if self.unless or self.parameter.tail:
-            value = self.parameter.read(body)
-            if value is ABSENT or value in self.unless:
-                return True
-        if self.unless_effort and self.efforts.effective(body) in self.unless_effort:
-            return True
-        return self.unless_true is not None and self.unless_true.read(body) is True
-
-
 class DropItems(Rule, tag="drop_items", frozen=True, kw_only=True):
     """Takes single items out of a list, and the list with them once it is empty, unless the request runs with one of
     the efforts ``unless_effort``."""
@@ -196,7 +163,7 @@ class DropItems(Rule, tag="drop_items", frozen=True, kw_only=True):
 
     def steps(self, target: Target) -> Iterable[Step]:
         for item in self.items:
-            yield _DropItemStep(
+            yield DropItemStep(
                 parameter=Parameter(self.parameter),
                 item=item,
                 done=self.adjustment(target, "dropped", f"{self.parameter} {item}", self.why),
@@ -209,32 +176,6 @@ class DropItems(Rule, tag="drop_items", frozen=True, kw_only=True):
         return ((f"{self.parameter} {item}", effect) for item in self.items)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _DropItemStep:
-    parameter: Parameter
-    item: str
-    done: Adjustment
-    unless_effort: tuple[Effort, ...]
-    efforts: Efforts
-
-    @property
-    def watched(self) -> str:
-        return self.parameter.head
-
-    def apply(self, body: Fields) -> Adjustment | None:
-        items = self.parameter.read(body)
-        if not isinstance(items, list) or self.item not in items:
-            return None
-        if self.unless_effort and self.efforts.effective(body) in self.unless_effort:
-            return None
-        kept = [item for item in items if item != self.item]
-        if kept:
-            self.parameter.write(body, kept)
-        else:
-            self.parameter.remove(body)
-        return self.done
-
-
 class Rename(Rule, tag="rename", frozen=True, kw_only=True):
     """Gives a parameter the name this endpoint knows it by. Where both are given, the known one stays."""
 
@@ -243,7 +184,7 @@ class Rename(Rule, tag="rename", frozen=True, kw_only=True):
 
     def steps(self, target: Target) -> Iterable[Step]:
         for name in self.parameters:
-            yield _RenameStep(
+            yield RenameStep(
                 watched=name,
                 to=self.to,
                 done=self.adjustment(target, "renamed", name, f"to {self.to}: {self.why}"),
@@ -252,21 +193,6 @@ class Rename(Rule, tag="rename", frozen=True, kw_only=True):
 
     def rows(self, target: Target) -> Iterator[tuple[str, str]]:  # noqa: ARG002
         return ((name, f"renamed to {self.to}") for name in self.parameters)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RenameStep:
-    watched: str
-    to: str
-    done: Adjustment
-    clash: Adjustment
-
-    def apply(self, body: Fields) -> Adjustment | None:
-        value = body.pop(self.watched)
-        if self.to in body:
-            return self.clash
-        body[self.to] = value
-        return self.done
 
 
 class Clamp(Rule, tag="clamp", frozen=True, kw_only=True):
@@ -278,28 +204,10 @@ class Clamp(Rule, tag="clamp", frozen=True, kw_only=True):
     def steps(self, target: Target) -> Iterable[Step]:
         for path in self.parameters:
             done = self.adjustment(target, "clamped", path, f"to {self.at_most}: {self.why}")
-            yield _ClampStep(Parameter(path), self.at_most, done)
+            yield ClampStep(Parameter(path), self.at_most, done)
 
     def rows(self, target: Target) -> Iterator[tuple[str, str]]:  # noqa: ARG002
         return ((path, f"at most {self.at_most}") for path in self.parameters)
-
-
-@dataclass(frozen=True, slots=True)
-class _ClampStep:
-    parameter: Parameter
-    at_most: float
-    done: Adjustment
-
-    @property
-    def watched(self) -> str:
-        return self.parameter.head
-
-    def apply(self, body: Fields) -> Adjustment | None:
-        value = self.parameter.read(body)
-        if not isinstance(value, int | float) or value <= self.at_most:
-            return None
-        self.parameter.write(body, self.at_most)
-        return self.done
 
 
 class NearestEffort(Rule, tag="nearest_effort", frozen=True, kw_only=True):
@@ -314,31 +222,13 @@ class NearestEffort(Rule, tag="nearest_effort", frozen=True, kw_only=True):
                 detail = f"{asked} becomes {given}: {self.why}"
                 replaced[asked] = (given, self.adjustment(target, "replaced", path, detail))
         if replaced:
-            yield _EffortStep(target.efforts.parameter, replaced)
+            yield EffortStep(target.efforts.parameter, replaced)
 
     def rows(self, target: Target) -> Iterator[tuple[str, str]]:
         efforts = target.efforts
         if efforts.values:
             default = f" (default {efforts.default})" if efforts.default else ""
             yield efforts.parameter.path, f"{', '.join(efforts.values)}{default}; others become the nearest"
-
-
-@dataclass(frozen=True, slots=True)
-class _EffortStep:
-    parameter: Parameter
-    replaced: Mapping[str, tuple[str, Adjustment]]
-
-    @property
-    def watched(self) -> str:
-        return self.parameter.head
-
-    def apply(self, body: Fields) -> Adjustment | None:
-        asked = self.parameter.read(body)
-        if not isinstance(asked, str) or asked not in self.replaced:
-            return None
-        given, done = self.replaced[asked]
-        self.parameter.write(body, given)
-        return done
 
 
 class ToolsWithoutEffort(Rule, tag="tools_without_effort", frozen=True, kw_only=True):
@@ -349,7 +239,7 @@ class ToolsWithoutEffort(Rule, tag="tools_without_effort", frozen=True, kw_only=
         if "none" in target.efforts.values:
             parameter = target.efforts.parameter
             detail = f"none, because of the tools: {self.why}"
-            yield _NoEffortStep(
+            yield NoEffortStep(
                 efforts=target.efforts,
                 added=self.adjustment(target, "added", parameter.path, detail),
                 replaced=self.adjustment(target, "replaced", parameter.path, detail),
@@ -360,53 +250,15 @@ class ToolsWithoutEffort(Rule, tag="tools_without_effort", frozen=True, kw_only=
         yield "tools", f"with {effort} (default {target.efforts.default}), sent to responses instead"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _NoEffortStep:
-    efforts: Efforts
-    added: Adjustment
-    replaced: Adjustment
-
-    watched: ClassVar[str] = "tools"
-
-    def apply(self, body: Fields) -> Adjustment | None:
-        if not tools_with_effort(body, self.efforts):
-            return None
-        stated = self.efforts.parameter.read(body)
-        self.efforts.parameter.write(body, "none")
-        return self.added if stated is ABSENT else self.replaced
-
-
-def tools_with_effort(body: Fields, efforts: Efforts) -> bool:
-    """Whether the request has tools and will run with a reasoning effort other than none."""
-    return "tools" in body and bool(_TOOLS.read(body)) and efforts.effective(body) != "none"
-
-
-_TOOLS = Parameter("tools")
-
-
 class MoveSystem(Rule, tag="move_system", frozen=True, kw_only=True):
     """Puts the text of system and developer messages at the head of the first user message."""
 
     def steps(self, target: Target) -> Iterable[Step]:
         detail = f"into the first user message: {self.why}"
-        yield _MoveSystemStep(self.adjustment(target, "moved", "system message", detail))
+        yield MoveSystemStep(self.adjustment(target, "moved", "system message", detail))
 
     def rows(self, target: Target) -> Iterator[tuple[str, str]]:  # noqa: ARG002
         yield "system message", "moved into the first user message"
-
-
-@dataclass(frozen=True, slots=True)
-class _MoveSystemStep:
-    done: Adjustment
-
-    watched: ClassVar[str] = "messages"
-
-    def apply(self, body: Fields) -> Adjustment | None:
-        moved = without_system(body["messages"])
-        if moved is None:
-            return None
-        body["messages"] = moved
-        return self.done
 
 
 AnyRule = Off | Drop | DropItems | Rename | Clamp | NearestEffort | ToolsWithoutEffort | MoveSystem
