@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,10 +12,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from bydawn.cli import sandboxed
+from bydawn.cli.options import SandboxArgs
+from bydawn.config import Settings
+from bydawn.core.settings import EngineSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+SANDBOX = SandboxArgs(
+    sandbox=True, sandbox_upstream=None, sandbox_model=None, sandbox_faults=None, sandbox_seed=0, speed=None
+)
 RUN = ("-m", "openai/gpt-4o-mini", "--sandbox")
 
 
@@ -181,3 +190,40 @@ def probe(base_url: str, environment: dict[str, str]) -> dict[str, str]:
     command = [sys.executable, "-m", "bydawn", "doctor", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
     return {check["name"]: check["state"] for check in msgspec.json.decode(done.stdout)["checks"]}
+
+
+def test_a_second_process_waits_for_the_sandbox(tmp_path: Path) -> None:
+    """Two servers of one state folder would not know of each other's batches. The lock is let go when told of it."""
+    home = tmp_path / "home" / "sandbox"
+    config = sandboxed.sandbox_config(home, SANDBOX)
+    home.mkdir(parents=True)
+    other = (home / "in-use").open("w")
+    fcntl.flock(other, fcntl.LOCK_EX)
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        other.close()
+
+    with sandboxed.serving(config, say) as base_url:
+        assert base_url.startswith("http://127.0.0.1:")
+    assert said == ["another process uses this sandbox; waiting for it to end"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (0.1, 1.0, 2.0)),
+        ({"poll_min_s": 3.0}, (3.0, 3.0, 2.0)),
+        ({"poll_max_s": 60.0, "settle_wait_s": 9.0}, (0.1, 60.0, 9.0)),
+    ],
+)
+def test_polling_is_quick_unless_the_user_said_otherwise(
+    tmp_path: Path, given: dict[str, float], expected: tuple[float, ...]
+) -> None:
+    engine = EngineSettings(**given)  # type: ignore[arg-type]
+    settings = Settings(home=tmp_path, engine=engine, environment={"OPENAI_API_KEY": "sk-real", "OPENAI_BASE_URL": "x"})
+    with sandboxed.in_sandbox(settings, SANDBOX, lambda _: None) as found:
+        assert (found.engine.poll_min_s, found.engine.poll_max_s, found.engine.settle_wait_s) == expected
+        assert (found.realm, dict(found.environment)) == ("sandbox", {"OPENAI_API_KEY": "sk-sandbox"})
+        assert found.base_urls["openai"].startswith("http://127.0.0.1:")
