@@ -27,6 +27,9 @@ class _Providers(Mapping[str, Provider]):
             self._made[name] = cast("Provider", getattr(import_module(module), codec)())
         return self._made[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in _CODECS
+
     def __iter__(self) -> Iterator[str]:
         return iter(_CODECS)
 

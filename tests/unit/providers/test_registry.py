@@ -30,7 +30,8 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_the_registry_imports_no_codec_and_no_http_library():
-    program = "import sys, bydawn.providers.registry as r; list(r.PROVIDERS); print(*sys.modules)"
+    use = "assert 'openai' in r.PROVIDERS and list(r.PROVIDERS)"
+    program = f"import sys, bydawn.providers.registry as r; {use}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "bydawn.providers.openai" not in loaded
     assert "httpx2" not in loaded
