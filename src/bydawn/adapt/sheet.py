@@ -88,8 +88,8 @@ def read_overrides(overrides: Mapping[str, Any]) -> dict[str, Sheet]:
             sheets[provider] = msgspec.convert(table, Sheet)
         except msgspec.ValidationError as error:
             raise ConfigError(
-                f"facts.{provider}: {error}",
-                hint="The tables have the shape of those in the documentation's page on model adaptation.",
+                f"rules.{provider}: {error}",
+                hint=f"Tables of your own are [[rules.{provider}.model]], [[….effort]] and [[….rule]], in the shape of a facts file.",
             ) from error
     return sheets
 

@@ -127,6 +127,6 @@ def read_overrides(own: Mapping[str, Any]) -> Overrides:
         return msgspec.convert(own, Overrides)
     except msgspec.ValidationError as error:
         raise ConfigError(
-            f"pricing: {error}",
-            hint='A price is models = ["openai/…"] with live = [{ input = "0.15", output = "0.60" }], US$ per million.',
+            f"prices: {error}",
+            hint='A [[prices.price]] is models = ["openai/…"] with live = [{ input = "0.15", output = "0.60" }], US$ per million.',
         ) from error
