@@ -80,7 +80,7 @@ _END_REASONS: Final[Mapping[str, EndReason]] = {
     "canceled": "cancelled",
 }
 _WORTH: Final = {"completed": 5, "finalizing": 4, "in_progress": 3, "validating": 2, "cancelling": 1, "expired": 1}
-"""Which of several batches with one tag is kept: the one furthest on, and never one that is over without results."""
+"""Which of several batches with one tag is kept: the one furthest on; one that failed or was cancelled comes last."""
 
 _encode = msgspec.json.Encoder().encode
 
