@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
@@ -24,7 +23,7 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     symbolic link the file it names is replaced, not the link. Raises OSError.
     """
     target = path.resolve()
-    temporary = target.with_name(f".bydawn-{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f".bydawn-{os.urandom(8).hex()}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     try:
         with open(descriptor, "wb", buffering=_BUFFER_BYTES) as file:  # noqa: PTH123 - a descriptor, not a path
