@@ -89,7 +89,7 @@ def read_overrides(overrides: Mapping[str, Any]) -> dict[str, Sheet]:
         except msgspec.ValidationError as error:
             raise ConfigError(
                 f"rules.{provider}: {error}",
-                hint=f"Tables of your own are [[rules.{provider}.model]], [[….effort]] and [[….rule]], in the shape of a facts file.",
+                hint=f"Write [[rules.{provider}.rule]], …model or …effort tables, in the shape of the shipped facts.",
             ) from error
     return sheets
 

@@ -128,5 +128,5 @@ def read_overrides(own: Mapping[str, Any]) -> Overrides:
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"prices: {error}",
-            hint='A [[prices.price]] is models = ["openai/…"] with live = [{ input = "0.15", output = "0.60" }], US$ per million.',
+            hint='[[prices.price]] needs models = ["openai/…"] and live = [{ input = "0.15", output = "0.60" }].',
         ) from error
