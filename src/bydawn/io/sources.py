@@ -80,7 +80,7 @@ class FileSource:
                 problems.add(
                     duplicate.line,
                     f"the id {_shorten(duplicate.id)!r} is on line {duplicate.first_line} too",
-                    "ids must be unique; rows without one are named by their row number, which counts from 0",
+                    "ids must be unique; a row without one has its row number, counted from 0",
                 )
 
     def _requests(self, problems: Problems) -> Generator[Request, None, None]:
