@@ -125,7 +125,7 @@ def _called_tool(question: Question) -> dict[str, str] | None:
     choice = question.body.get("tool_choice")
     if question.outcome == "tool_call" and not tools:
         tools = [{"name": "lookup", "parameters": {"type": "object", "properties": {"query": {"type": "string"}}}}]
-    elif question.outcome != "tool_call" and (choice in {None, "auto", "none"} or not tools):
+    elif question.outcome != "tool_call" and (choice in (None, "auto", "none") or not tools):
         return None
     if isinstance(choice, dict):
         name = choice.get("function", choice).get("name")
