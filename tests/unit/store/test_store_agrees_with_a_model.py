@@ -9,27 +9,39 @@ from __future__ import annotations
 import tempfile
 from array import array
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bydawn.core.batch import Counts, Lane
 from bydawn.core.model import ModelRef
-from bydawn.core.states import AT_PROVIDER, BATCH, JOB
+from bydawn.core.states import AT_PROVIDER, BATCH, BATCH_STATES, JOB
 from bydawn.errors import JobNotFound, StoreError
 from bydawn.store.ledger import CANCELLED, FAILED, PENDING, STATUS_NAMES, SUCCEEDED, VOID, WAITING, Segment
 from bydawn.store.records import NewBatch, Plan, Tally, lane_key
 from bydawn.store.sqlite import Store
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bydawn.store.records import BatchRecord
+
+    Ledger = dict[int, tuple[bytes, list[int]]]
+
 LANES = (Lane(ModelRef("openai", "gpt-4o"), "chat"), Lane(ModelRef("openai", "text-embedding-3-small"), "embeddings"))
-MOVES = sorted(event for event in {event for _, event in BATCH} if event not in ("collect", "refuse", "withdraw"))
-REALMS = st.sampled_from(["live", "sandbox"])
+REALMS = ("live", "sandbox")
+WITH_ROWS = {"collect", "refuse", "withdraw"}
+"""Events that go with the rows' new states, through `Store.collect`."""
+
+USUAL = {"planned": "send", "submitting": "accepted", "in_progress": "end", "in_doubt": "adopted", "cancelling": "end"}
+
+choices = st.integers(0, 2**16)
 
 
 @dataclass
@@ -37,38 +49,38 @@ class ModelBatch:
     """What the store must say of one batch."""
 
     new: NewBatch
+    attempts_left: int
     state: str = "planned"
     waiting: int = 0
-    attempts_left: int = 0
     columns: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class ModelJob:
-    """What the store must say of one job."""
+    """What the store must say of one job. ``ledger`` holds states and owners by segment."""
 
     fingerprint: str
     realm: str
     state: str = "planning"
     reason: str | None = None
     batches: dict[int, ModelBatch] = field(default_factory=dict)
-    ledger: dict[int, tuple[bytes, list[int]]] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=dict)
 
 
 class StoreBesideModel(RuleBasedStateMachine):
-    """Jobs are drawn by id, also ones that were deleted."""
+    """Rules choose jobs, batches and events by number, out of those that there are."""
 
-    jobs = Bundle("jobs")
-
-    @initialize()
-    def open(self) -> None:
+    @initialize(sizes=st.lists(st.integers(1, 4), min_size=2, max_size=3))
+    def open(self, sizes: list[int]) -> None:
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name) / "bydawn.db"
         ticks = count()
         self.stores = [Store(path, lambda: float(next(ticks))) for _ in range(2)]
         self.model: dict[str, ModelJob] = {}
-        self.quotas: dict[str, dict[str, int]] = {"live": {}, "sandbox": {}}
-        self.names = count()
+        self.quotas: dict[str, dict[str, int]] = {realm: {} for realm in REALMS}
+        self.names = count(1)
+        self.create(same=False, supersede=False, realm="live")
+        self.plan(0, sizes)
 
     def teardown(self) -> None:
         for store in getattr(self, "stores", ()):
@@ -82,50 +94,69 @@ class StoreBesideModel(RuleBasedStateMachine):
         self.stores.reverse()
         return self.stores[0]
 
-    def batch(self, job_id: str, number: int) -> Any:
-        return next(batch for batch in self.store.batches(job_id) if batch.number == number)
+    def job(self, choice: int) -> tuple[str, ModelJob]:
+        job_id = sorted(self.model)[choice % len(self.model)]
+        return job_id, self.model[job_id]
+
+    def candidates(self, fits: Callable[[ModelBatch], object] = bool) -> list[tuple[str, int]]:
+        """The batches that fit, of all jobs."""
+        return [
+            (job_id, number)
+            for job_id in sorted(self.model)
+            for number, batch in self.model[job_id].batches.items()
+            if fits(batch)
+        ]
+
+    def batch(
+        self, choice: int, fits: Callable[[ModelBatch], object] = bool
+    ) -> tuple[ModelJob, ModelBatch, BatchRecord]:
+        """One of the batches that fit, in the model and as it is stored."""
+        fitting = self.candidates(fits)
+        job_id, number = fitting[choice % len(fitting)]
+        job = self.model[job_id]
+        return job, job.batches[number], next(b for b in self.store.batches(job_id) if b.number == number)
 
     # Jobs
 
-    @rule(target=jobs, same=st.booleans(), supersede=st.booleans(), realm=REALMS)
-    def create(self, same: bool, supersede: bool, realm: str) -> Any:
+    @rule(same=st.booleans(), supersede=st.booleans(), realm=st.sampled_from(REALMS))
+    def create(self, same: bool, supersede: bool, realm: str) -> None:
         job_id = f"job{next(self.names):03d}"
-        known = next((job.fingerprint for job in self.model.values()), None) if same else None
-        fingerprint = known or f"print-{job_id}"
-        values = {"job_id": job_id, "fingerprint": fingerprint, "name": "n", "realm": realm, "options": "{}"}
-        if known and not supersede:
-            with pytest.raises(StoreError):
-                self.store.create_job(**values, source="s")
-            return multiple()
-        self.store.create_job(**values, source="s", supersede=supersede)
+        fingerprint = next((job.fingerprint for job in self.model.values()), "") if same else ""
+        taken = bool(fingerprint)
+        fingerprint = fingerprint or f"print-{job_id}"
+        self.store.create_job(
+            job_id=job_id, fingerprint=fingerprint, name="n", realm=realm, options="{}", source="s", supersede=supersede
+        )
+        if taken and not supersede:
+            return
         for other_id, other in self.model.items():
             if other.fingerprint == fingerprint:
                 other.fingerprint = f"{fingerprint}:{other_id}"
         self.model[job_id] = ModelJob(fingerprint, realm)
-        return job_id
 
-    @rule(job_id=consumes(jobs))
-    def delete(self, job_id: str) -> None:
+    @precondition(lambda self: len(self.model) > 2)
+    @rule(choice=choices)
+    def delete(self, choice: int) -> None:
+        job_id, _ = self.job(choice)
         self.store.delete_job(job_id)
         del self.model[job_id]
         with pytest.raises(JobNotFound):
             self.store.job(job_id)
 
-    @rule(job_id=jobs, sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
-    def plan(self, job_id: str, sizes: list[int]) -> None:
-        job = self.model[job_id]
-        batches = tuple(self.new_batch(size) for size in sizes)
-        rows = sum(sizes)
-        plan = Plan(rows=rows, width=1, requests=rows, lanes=LANES, batches=batches)
+    @rule(choice=choices, sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    def plan(self, choice: int, sizes: list[int]) -> None:
+        job_id, job = self.job(choice)
+        batches = [self.new_batch(rows) for rows in sizes]
+        plan = Plan(rows=sum(sizes), width=1, requests=sum(sizes), lanes=LANES, batches=tuple(batches))
         if job.state != "planning":
             with pytest.raises(StoreError):
                 self.store.commit_plan(job_id, plan)
             return
         owners = [batch.number for batch in batches for _ in range(batch.rows)]
-        self.put(job_id, {0: (bytes([PENDING]) * rows, owners)})
+        self.put(job_id, {0: (bytes([PENDING]) * sum(sizes), owners)})
         self.store.commit_plan(job_id, plan)
         job.state = "running"
-        self.note_new(job, batches)
+        self.note_new(job, *batches)
 
     def new_batch(self, rows: int, attempts_left: int = 2) -> NewBatch:
         """Numbers grow, though not without gaps."""
@@ -135,143 +166,136 @@ class StoreBesideModel(RuleBasedStateMachine):
             input_tokens=rows * 3, attempt=1, attempts_left=attempts_left,
         )  # fmt: skip
 
-    def note_new(self, job: ModelJob, batches: tuple[NewBatch, ...]) -> None:
-        for new in batches:
-            job.batches[new.number] = ModelBatch(new, attempts_left=new.attempts_left)
+    def note_new(self, job: ModelJob, *batches: NewBatch) -> None:
+        job.batches |= {new.number: ModelBatch(new, new.attempts_left) for new in batches}
 
-    @rule(job_id=jobs)
-    def reset_plan(self, job_id: str) -> None:
-        if self.model[job_id].state == "planning":
+    @rule(choice=choices)
+    def reset_plan(self, choice: int) -> None:
+        job_id, job = self.job(choice)
+        if job.state == "planning":
             self.store.reset_plan(job_id)
-            self.model[job_id].ledger.clear()
+            job.ledger.clear()
 
-    @rule(job_id=jobs, event=st.sampled_from(sorted({event for _, event in JOB} - {"planned"})), reason=st.text())
-    def move_job(self, job_id: str, event: str, reason: str) -> None:
-        job = self.model[job_id]
+    @rule(choice=choices, which=choices, reason=st.text(max_size=5))
+    def move_job(self, choice: int, which: int, reason: str) -> None:
+        job_id, job = self.job(choice)
         stored = self.store.job(job_id)
-        if (job.state, event) not in JOB:
-            with pytest.raises(AssertionError):
-                self.store.move_job(stored, event, reason)
+        events = [event for state, event in JOB if state == job.state and event != "planned"]
+        if not events:
             return
-        job.state, job.reason = JOB[job.state, event], reason
-        assert self.store.move_job(stored, event, reason).state == job.state
-        if job.state != stored.state:
-            with pytest.raises((StoreError, AssertionError)):
-                self.store.move_job(stored, event)
+        chosen = events[which % len(events)]
+        job.state, job.reason = JOB[job.state, chosen], reason
+        assert self.store.move_job(stored, chosen, reason).state == job.state
+        with pytest.raises(StoreError):
+            self.store.move_job(stored, chosen)
 
     # Batches
 
-    def pick(self, job_id: str, choice: int) -> tuple[ModelJob, int] | None:
-        job = self.model[job_id]
-        return (job, sorted(job.batches)[choice % len(job.batches)]) if job.batches else None
+    @precondition(candidates)
+    @rule(choice=choices, which=choices, text=st.text(max_size=5))
+    def move(self, choice: int, which: int, text: str) -> None:
+        """Along the table, any way."""
+        _, batch, stored = self.batch(choice)
+        events = [name for state, name in BATCH if state == batch.state and name not in WITH_ROWS]
+        if events:
+            self.move_along(batch, stored, events[which % len(events)], text)
 
-    @rule(job_id=jobs, choice=st.integers(0, 9), event=st.sampled_from(MOVES), text=st.text(max_size=5))
-    def move(self, job_id: str, choice: int, event: str, text: str) -> None:
-        picked = self.pick(job_id, choice)
-        if picked is None:
-            return
-        job, number = picked
-        batch, stored = job.batches[number], self.batch(job_id, number)
+    @precondition(candidates)
+    @rule(choice=choices, steps=st.integers(1, 4))
+    def go_on(self, choice: int, steps: int) -> None:
+        """The way that most batches go, several steps at once."""
+        for _ in range(steps):
+            if self.candidates(lambda batch: batch.state in USUAL):
+                _, batch, stored = self.batch(choice, lambda batch: batch.state in USUAL)
+                self.move_along(batch, stored, USUAL[batch.state], "")
+
+    def move_along(self, batch: ModelBatch, stored: BatchRecord, chosen: str, text: str) -> None:
+        """Move it; a second time, from a state that is no longer, is refused."""
         changes: dict[str, Any] = {"note": text}
-        if event in ("accepted", "adopted"):
-            changes["provider_batch_id"] = f"remote{number}"
-        if event == "end":
+        if chosen in ("accepted", "adopted"):
+            changes["provider_batch_id"] = f"remote{batch.new.number}"
+        if chosen == "end":
             changes |= {"end_reason": "expired", "facts": {"output": text}}
+        batch.state = BATCH[batch.state, chosen]
+        batch.columns |= changes
+        assert self.store.move_batch(stored, chosen, **changes).state == batch.state
+        with pytest.raises(StoreError):
+            self.store.move_batch(stored, chosen, **changes)
+
+    @precondition(candidates)
+    @rule(choice=choices, event=st.sampled_from(sorted({event for _, event in BATCH})))
+    def move_illegally(self, choice: int, event: str) -> None:
+        _, batch, stored = self.batch(choice)
         if (batch.state, event) not in BATCH:
             with pytest.raises(AssertionError):
-                self.store.move_batch(stored, event, **changes)
-            return
-        batch.state = BATCH[batch.state, event]
+                self.store.move_batch(stored, event, note="never")
+
+    @precondition(candidates)
+    @rule(choice=choices, looks=st.integers(0, 9), done=st.integers(0, 9))
+    def update(self, choice: int, looks: int, done: int) -> None:
+        _, batch, stored = self.batch(choice)
+        changes = {"looks": looks, "counts": Counts(9, done, 0), "look_at_s": looks / 3}
+        self.store.update_batch(stored, **changes)
         batch.columns |= changes
-        assert self.store.move_batch(stored, event, **changes).state == batch.state
-        with pytest.raises(StoreError):
-            self.store.update_batch(stored, note="stale")
 
-    @rule(job_id=jobs, choice=st.integers(0, 9), looks=st.integers(0, 9), counts=st.integers(0, 9))
-    def update(self, job_id: str, choice: int, looks: int, counts: int) -> None:
-        if (picked := self.pick(job_id, choice)) is not None:
-            job, number = picked
-            changes = {"looks": looks, "counts": Counts(9, counts, 0), "look_at_s": looks / 3}
-            self.store.update_batch(self.batch(job_id, number), **changes)
-            job.batches[number].columns |= changes
-
-    @rule(job_id=jobs, choice=st.integers(0, 9), state=st.sampled_from([WAITING, SUCCEEDED, FAILED, CANCELLED]))
-    def collect(self, job_id: str, choice: int, state: int) -> None:
-        picked = self.pick(job_id, choice)
-        if picked is None:
-            return
-        job, number = picked
-        batch = job.batches[number]
-        event = {"ended": "collect", "in_progress": "refuse", "planned": "withdraw"}.get(batch.state)
-        if event is None:
-            return
-        ledger = self.with_rows_of(job, number, PENDING, lambda _: (state, number))
+    @precondition(lambda self: self.candidates(may_be_collected))
+    @rule(choice=choices, which=choices, state=st.sampled_from([WAITING, SUCCEEDED, FAILED, CANCELLED]))
+    def collect(self, choice: int, which: int, state: int) -> None:
+        job, batch, stored = self.batch(choice, may_be_collected)
+        events = [name for before, name in BATCH if before == batch.state and name in WITH_ROWS]
+        chosen, number = events[which % len(events)], batch.new.number
+        ledger = changed(job.ledger, PENDING, number, lambda owner: (state, owner))
         waiting = batch.new.rows if state == WAITING else 0
         tally = Tally(rows=batch.new.rows, succeeded=batch.new.rows)
-        self.store.collect(
-            self.batch(job_id, number), event, segments(ledger), waiting=waiting, tally=tally, note="over"
-        )
-        job.ledger |= ledger
-        batch.state, batch.waiting = BATCH[batch.state, event], waiting
+        self.store.collect(stored, chosen, segments(ledger), waiting=waiting, tally=tally, note="over")
+        job.ledger = ledger
+        batch.state, batch.waiting = BATCH[batch.state, chosen], waiting
         batch.columns |= {"tally": tally, "note": "over"}
 
-    @rule(job_id=jobs, choice=st.integers(0, 9))
-    def replan(self, job_id: str, choice: int) -> None:
-        picked = self.pick(job_id, choice)
-        if picked is None or not picked[0].batches[picked[1]].waiting:
-            return
-        job, number = picked
-        batch = job.batches[number]
+    @precondition(lambda self: self.candidates(waits))
+    @rule(choice=choices)
+    def replan(self, choice: int) -> None:
+        job, batch, stored = self.batch(choice, waits)
         new = self.new_batch(batch.waiting, batch.attempts_left - 1)
-        ledger = self.with_rows_of(job, number, WAITING, lambda _: (PENDING, new.number))
-        self.store.replan(self.batch(job_id, number), segments(ledger), [new])
-        job.ledger |= ledger
+        ledger = changed(job.ledger, WAITING, batch.new.number, lambda _: (PENDING, new.number))
+        self.store.replan(stored, segments(ledger), [new])
+        job.ledger = ledger
         batch.waiting = 0
-        self.note_new(job, (new,))
+        self.note_new(job, new)
+        event("replanned")
 
-    @rule(job_id=jobs, attempts=st.integers(0, 4))
-    def requeue(self, job_id: str, attempts: int) -> None:
-        job = self.model[job_id]
+    @rule(choice=choices, attempts=st.integers(0, 4))
+    def requeue(self, choice: int, attempts: int) -> None:
+        """As the user's retry does it."""
+        job_id, job = self.job(choice)
         waiting: Counter[int] = Counter()
 
-        def wait_again(entry: tuple[int, int]) -> tuple[int, int]:
-            waiting[entry[1]] += 1
-            return WAITING, entry[1]
+        def wait_again(owner: int) -> tuple[int, int]:
+            waiting[owner] += 1
+            return WAITING, owner
 
-        ledger = dict(job.ledger)
         for state in (FAILED, CANCELLED):
-            ledger = self.with_rows_of(replace(job, ledger=ledger), None, state, wait_again)
-        self.store.requeue(job_id, segments(ledger), waiting, attempts)
-        job.ledger = ledger
+            job.ledger = changed(job.ledger, state, None, wait_again)
+        self.store.requeue(job_id, segments(job.ledger), waiting, attempts)
         for number, rows in waiting.items():
             batch = job.batches[number]
             batch.waiting += rows
             batch.attempts_left = max(batch.attempts_left, attempts)
             batch.columns["look_at_s"] = 0.0
-
-    def with_rows_of(self, job: ModelJob, number: int | None, state: int, change: Any) -> dict[int, Any]:
-        """The ledger after ``change`` of the entries in ``state`` that ``number`` (or anybody) owns."""
-        changed = {}
-        for segment, (states, owners) in job.ledger.items():
-            entries = [
-                change((here, owner)) if here == state and number in (None, owner) else (here, owner)
-                for here, owner in zip(states, owners, strict=True)
-            ]
-            changed[segment] = bytes(here for here, _ in entries), [owner for _, owner in entries]
-        return changed
+            event("requeued")
 
     # Ledger and quota
 
-    @rule(job_id=jobs, number=st.integers(1, 3), length=st.integers(0, 5), state=st.sampled_from([VOID, SUCCEEDED]))
-    def put_segment(self, job_id: str, number: int, length: int, state: int) -> None:
+    @rule(choice=choices, number=st.integers(1, 3), length=st.integers(0, 5), state=st.sampled_from([VOID, SUCCEEDED]))
+    def put_segment(self, choice: int, number: int, length: int, state: int) -> None:
         """Segments beside that of the batches."""
-        self.put(job_id, {number: (bytes([state]) * length, [0] * length)})
+        self.put(self.job(choice)[0], {number: (bytes([state]) * length, [0] * length)})
 
-    def put(self, job_id: str, ledger: dict[int, tuple[bytes, list[int]]]) -> None:
+    def put(self, job_id: str, ledger: Ledger) -> None:
         self.store.put_segments(job_id, segments(ledger))
         self.model[job_id].ledger |= ledger
 
-    @rule(realm=REALMS, lane=st.sampled_from(LANES), tokens=st.integers(0, 2**40))
+    @rule(realm=st.sampled_from(REALMS), lane=st.sampled_from(LANES), tokens=st.integers(0, 2**40))
     def learn_quota(self, realm: str, lane: Lane, tokens: int) -> None:
         self.store.learn_quota(realm, lane_key(lane), tokens)
         self.quotas[realm][lane_key(lane)] = tokens
@@ -297,11 +321,8 @@ class StoreBesideModel(RuleBasedStateMachine):
             assert [batch.number for batch in stored] == sorted(job.batches)
             for found in stored:
                 batch = job.batches[found.number]
-                assert (found.state, found.waiting, found.attempts_left) == (
-                    batch.state,
-                    batch.waiting,
-                    batch.attempts_left,
-                )
+                said = (found.state, found.waiting, found.attempts_left)
+                assert said == (batch.state, batch.waiting, batch.attempts_left)
                 assert {name: getattr(found, name) for name in batch.columns} == batch.columns
                 assert (found.tag, found.rows, found.lane) == (batch.new.tag, batch.new.rows, batch.new.lane)
 
@@ -314,7 +335,7 @@ class StoreBesideModel(RuleBasedStateMachine):
 
     @invariant()
     def sums_agree(self) -> None:
-        for realm in ("live", "sandbox"):
+        for realm in REALMS:
             enqueued: Counter[str] = Counter()
             for job in self.model.values():
                 for batch in job.batches.values():
@@ -323,12 +344,39 @@ class StoreBesideModel(RuleBasedStateMachine):
             assert self.store.enqueued_tokens(realm) == enqueued
             assert self.store.quotas(realm) == self.quotas[realm]
 
+    @invariant()
+    def tell_hypothesis_how_far_it_came(self) -> None:
+        seen = {batch.state for job in self.model.values() for batch in job.batches.values()}
+        for state in seen:
+            event(f"a batch is {state}")
+        assert seen <= set(BATCH_STATES)
 
-def segments(ledger: dict[int, tuple[bytes, list[int]]]) -> list[Segment]:
+
+def may_be_collected(batch: ModelBatch) -> bool:
+    return any((batch.state, event) in BATCH for event in WITH_ROWS)
+
+
+def waits(batch: ModelBatch) -> int:
+    return batch.waiting
+
+
+def changed(ledger: Ledger, state: int, owner: int | None, change: Callable[[int], tuple[int, int]]) -> Ledger:
+    """The ledger after ``change`` of the entries in ``state`` that ``owner`` (or anybody) owns."""
+    after = {}
+    for number, (states, owners) in ledger.items():
+        entries = [
+            change(holder) if here == state and holder and owner in (None, holder) else (here, holder)
+            for here, holder in zip(states, owners, strict=True)
+        ]
+        after[number] = bytes(here for here, _ in entries), [holder for _, holder in entries]
+    return after
+
+
+def segments(ledger: Ledger) -> list[Segment]:
     return [Segment(number, bytearray(states), array("I", owners)) for number, (states, owners) in ledger.items()]
 
 
 TestStoreBesideModel = StoreBesideModel.TestCase
 TestStoreBesideModel.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
