@@ -173,11 +173,13 @@ def _cut(send: Send, fault: CallFault, request: Request, how: str) -> Send:
             await send(message)
             return
         body = message.get("body", b"")
+        if len(body) < left:
+            left -= len(body)
+            await send(message)
+            return
         await send({**message, "body": body[:left], "more_body": True})
-        left -= len(body)
-        if left <= 0:
-            await _vanish(request, how)
-            raise ClientDisconnect
+        await _vanish(request, how)
+        raise ClientDisconnect
 
     return cut
 

@@ -10,8 +10,6 @@ class VirtualClock:
     """Virtual Unix seconds, growing by `speed` per real second from `start`. Never goes back."""
 
     def __init__(self, start: float, speed: float) -> None:
-        if speed < 0:
-            raise ValueError(f"speed must not be negative, got {speed!r}")
         self.speed = speed
         self._start = start
         self._real_start = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -75,3 +76,7 @@ class SandboxConfig:
 
     upstream_timeout_s: float = 300.0
     """Real seconds before an upstream request becomes a failed row."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.speed < math.inf:
+            raise ValueError(f"speed must be a number from 0 on, got {self.speed!r}")

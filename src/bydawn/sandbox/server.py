@@ -57,8 +57,13 @@ class _Server(uvicorn.Server):
 class RunningSandbox:
     """A sandbox that is being served. ``base_url`` ends in ``/v1``; ``root_url`` does not."""
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
+    def __init__(self, config: SandboxConfig, host: str, port: int) -> None:
         self._socket = _bound(host, port)
+        try:
+            app = create_app(config)
+        except BaseException:
+            self._socket.close()
+            raise
         self.port: int = self._socket.getsockname()[1]
         self.root_url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self.base_url = f"{self.root_url}/v1"
@@ -85,7 +90,7 @@ def running(
 ) -> Iterator[RunningSandbox]:
     """Serve a sandbox while the block runs; port 0 takes a free one."""
     refuse_remote(host, allow_remote=allow_remote)
-    sandbox = RunningSandbox(create_app(config), host, port)
+    sandbox = RunningSandbox(config, host, port)
     sandbox.start()
     try:
         yield sandbox

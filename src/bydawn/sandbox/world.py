@@ -115,7 +115,11 @@ class World:
     def _run(self) -> None:
         while not self._closing:
             self._wake.clear()
-            due = self._advance()
+            try:
+                due = self._advance()
+            except BaseException:
+                self.notes.append("the thread that moves things on has failed: nothing will change until a restart")
+                raise
             pause = None if due is None else self.clock.real_seconds_until(due)
             self._wake.wait(_IDLE_S if pause is None else min(pause, _IDLE_S))
 

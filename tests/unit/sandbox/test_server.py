@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import suppress
 
 import httpx2
 import pytest
 
-from bydawn.sandbox import CallFault, FaultPlan, SandboxConfig, running, serve
+from bydawn.sandbox import CallFault, FaultPlan, SandboxConfig, create_app, running, serve
 
 HEADERS = {"Authorization": "Bearer sk-one"}
 
@@ -27,6 +34,54 @@ def test_a_taken_port_is_an_error_that_leaves_nothing_running(tmp_path):
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match="in use"), running(SandboxConfig(home=tmp_path / "home"), port=port):
             pass
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_that_cannot_be_used_leaves_nothing_running(tmp_path):
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(FileExistsError), running(SandboxConfig(home=tmp_path / "home")):
+        pass
+
+
+@pytest.mark.parametrize("speed", [-1.0, float("inf"), float("nan")])
+def test_impossible_speeds_are_refused(tmp_path, speed):
+    with pytest.raises(ValueError, match="speed"):
+        SandboxConfig(home=tmp_path / "home", speed=speed)
+
+
+def test_a_server_of_ones_own_closes_the_world_at_its_end(tmp_path):
+    app = create_app(SandboxConfig(home=tmp_path / "home"))
+
+    async def serve_and_end() -> None:
+        async with app.router.lifespan_context(app):
+            assert app.state.world.store.counts() == {}
+
+    asyncio.run(serve_and_end())
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        app.state.world.store.counts()
+
+
+SERVE = "import sys; from pathlib import Path; from bydawn.sandbox import SandboxConfig, serve;"
+
+
+def test_serving_ends_with_an_interrupt(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = f"{SERVE} serve(SandboxConfig(home=Path(sys.argv[1])), port={port})"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "home")], stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None:
+            with suppress(httpx2.ConnectError):
+                assert httpx2.get(f"http://127.0.0.1:{port}/v1/models", headers=HEADERS).status_code == 200
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+    finally:
+        process.kill()
+    with running(SandboxConfig(home=tmp_path / "home")) as again:
+        calls = httpx2.get(f"{again.root_url}/_sandbox/calls").json()
+    assert calls["counts"] == {"models.list": 1}
 
 
 def test_stopping_frees_the_home_and_the_port(tmp_path):
@@ -98,6 +153,11 @@ def test_a_download_can_end_in_the_middle_and_be_resumed(faulty, action):
     assert len(received) <= 100_000
     rest = client.get(f"/files/{file_id}/content", headers={"Range": f"bytes={len(received)}-"})
     assert (rest.status_code, received + rest.content) == (206, content)
+
+
+def test_a_cut_beyond_the_end_changes_nothing(faulty):
+    client = faulty(CallFault(on="batches.list", action="cut", bytes=10_000))
+    assert client.get("/batches").json()["data"] == []
 
 
 def test_a_large_upload_with_a_bad_key_gets_its_answer(faulty):

@@ -38,6 +38,8 @@ class Files:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        for leftover in world.spool.glob("file-*"):  # uploads that a kill cut off
+            leftover.unlink()
 
     async def create(self, request: Request, account: str) -> dict[str, Any]:
         """``POST /v1/files``."""
