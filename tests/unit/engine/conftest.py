@@ -37,12 +37,12 @@ def make_batch(number: int = 1, **changes: Any) -> BatchRecord:
     return BatchRecord(**values | changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def batch() -> Make:
     return make_batch
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def job() -> Make:
     def make(state: str = "running", **changes: Any) -> JobRecord:
         values = {
@@ -55,7 +55,7 @@ def job() -> Make:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lane() -> Lane:
     return LANE
 
@@ -97,6 +97,6 @@ class PlainProvider:
         return msgspec.json.decode(line).get("inputs", 0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plain() -> PlainProvider:
     return PlainProvider()
