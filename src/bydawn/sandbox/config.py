@@ -77,6 +77,12 @@ class SandboxConfig:
     upstream_timeout_s: float = 300.0
     """Real seconds before an upstream request becomes a failed row."""
 
+    webhook_url: str | None = None
+    """Where ``batch.completed`` and the other events are posted; None sends none."""
+
+    webhook_secret: str = field(default="whsec_c2FuZGJveA==", repr=False)
+    """What events are signed with."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.speed < math.inf:
             raise ValueError(f"speed must be a number from 0 on, got {self.speed!r}")

@@ -96,7 +96,7 @@ class CallFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     times: int | None = None
     status: int = 500
     code: str | None = None
-    """Error code of the body; ``insufficient_quota`` gets the matching type."""
+    """Error code of the body; codes of an exhausted quota and ``slow_down`` get their own types."""
     html: bool = False
     """The error body is a web page."""
     retry_after: str | None = None

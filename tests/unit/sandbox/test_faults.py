@@ -110,10 +110,22 @@ def test_a_rate_limit_says_when_to_come_back(make_box):
     assert answer.headers["x-should-retry"] == "false"
 
 
-def test_an_exhausted_quota_has_its_own_type(make_box):
-    box = make_box(faults=calls(CallFault(action="status", status=429, code="insufficient_quota")))
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("insufficient_quota", "insufficient_quota"),
+        ("credit_balance_exhausted", "insufficient_quota"),
+        ("slow_down", "rate_limit_error"),
+        ("rate_limit_exceeded", "requests"),
+    ],
+)
+def test_too_many_requests_has_several_types(make_box, row, code, kind):
+    box = make_box(faults=calls(CallFault(on="batches.list", action="status", status=429, code=code)))
     error = box.get("/v1/batches")["error"]
-    assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
+    assert (error["type"], error["code"]) == (kind, code)
+    batch = box.run(row("a", f"[[sandbox: status=429 code={code}]]"))
+    error = box.lines(batch["error_file_id"])[0]["response"]["body"]["error"]
+    assert (error["type"], error["code"]) == (kind, code)
 
 
 @pytest.mark.parametrize(

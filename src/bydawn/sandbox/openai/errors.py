@@ -56,10 +56,40 @@ def invalid_type(name: str, expected: str, value: object) -> ApiError:
     return ApiError(400, message, param=name, code="invalid_type")
 
 
-def quota_exceeded() -> ApiError:
+QUOTA_CODES = frozenset(
+    {
+        "insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded", "organization_usage_limit_exceeded",
+    }
+)  # fmt: skip
+"""Codes of a 429 that waiting does not cure."""
+
+
+def quota_exceeded(code: str = "insufficient_quota") -> ApiError:
     """The account has no money: waiting does not help."""
     message = "You exceeded your current quota, please check your plan and billing details."
-    return ApiError(429, message, type="insufficient_quota", code="insufficient_quota")
+    return ApiError(429, message, type="insufficient_quota", code=code)
+
+
+def error_of_status(status: int, code: str | None = None) -> ApiError:
+    """A typical error for an HTTP status, with another code when one is given."""
+    match status:
+        case 401:
+            return ApiError(401, "Incorrect API key provided.", code=code or "invalid_api_key")
+        case 429 if code in QUOTA_CODES:
+            return quota_exceeded(code)
+        case 429:
+            message = "Rate limit reached for requests. Please try again later."
+            kind = "rate_limit_error" if code == "slow_down" else "requests"
+            return ApiError(429, message, type=kind, code=code or "rate_limit_exceeded")
+        case 503:
+            message = "The server is overloaded. Please try again later."
+            return ApiError(503, message, type="service_unavailable_error", code=code or "server_is_overloaded")
+        case _ if status >= 500:
+            message = "The server had an error while processing your request. Sorry about that!"
+            return ApiError(status, message, type="server_error", code=code or "server_error")
+        case _:
+            return ApiError(status, f"The request was refused with status {status}.", code=code)
 
 
 def quoted_list(values: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from bydawn.sandbox.directives import directive_of
 from bydawn.sandbox.openai.answers import Question, seeded_answer, usage_of
-from bydawn.sandbox.openai.errors import ApiError, missing_parameter, quota_exceeded
+from bydawn.sandbox.openai.errors import ApiError, error_of_status, missing_parameter
 from bydawn.sandbox.openai.records import Usage
 from bydawn.sandbox.openai.rules import check
 from bydawn.sandbox.seeded import Draw
@@ -141,27 +141,7 @@ def _wished_error(wish: _Wish) -> ApiError:
     if wish.outcome == "flagged":
         message = "Invalid prompt: your prompt was flagged as potentially violating our usage policy."
         return ApiError(400, message, code="invalid_prompt")
-    if wish.code == "insufficient_quota":
-        return quota_exceeded()
     return error_of_status(wish.status, wish.code)
-
-
-def error_of_status(status: int, code: str | None = None) -> ApiError:
-    """A typical error for an HTTP status."""
-    match status:
-        case 401:
-            return ApiError(401, "Incorrect API key provided.", code=code or "invalid_api_key")
-        case 429:
-            message = "Rate limit reached for requests. Please try again later."
-            return ApiError(429, message, type="requests", code=code or "rate_limit_exceeded")
-        case 503:
-            message = "The server is overloaded. Please try again later."
-            return ApiError(503, message, type="service_unavailable_error", code=code or "server_is_overloaded")
-        case _ if status >= 500:
-            message = "The server had an error while processing your request. Sorry about that!"
-            return ApiError(status, message, type="server_error", code=code or "server_error")
-        case _:
-            return ApiError(status, f"The request was refused with status {status}.", code=code)
 
 
 def executed_row(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bydawn.sandbox.openai.models import Catalogue
     from bydawn.sandbox.openai.records import Status
     from bydawn.sandbox.openai.upstream import UpstreamRuns
+    from bydawn.sandbox.openai.webhooks import Webhooks
     from bydawn.sandbox.world import World
 
 _decode = msgspec.json.Decoder(StoredBatch).decode
@@ -58,14 +59,16 @@ class Lifecycle:
     """Moves batches on. An `Actor` of the world."""
 
     def __init__(
-        self, world: World, files: Files, executor: Executor, catalogue: Catalogue, upstream_runs: UpstreamRuns | None
-    ) -> None:
+        self, world: World, *, files: Files, executor: Executor, catalogue: Catalogue, runs: UpstreamRuns | None,
+        webhooks: Webhooks,
+    ) -> None:  # fmt: skip
         self._world = world
         self._store = world.store
         self._files = files
         self._executor = executor
         self._catalogue = catalogue
-        self._runs = upstream_runs
+        self._runs = runs
+        self._webhooks = webhooks
 
     def advance(self, now: float) -> float | None:
         """Take every batch as far as it is due at `now`; return when the next step of any is due."""
@@ -73,9 +76,10 @@ class Lifecycle:
         return min((due for due in dues if due is not None and due < math.inf), default=None)
 
     def close(self) -> None:
-        """Stop asking an upstream."""
+        """Stop asking an upstream and sending events."""
         if self._runs is not None:
             self._runs.stop_all()
+        self._webhooks.close()
 
     def view(self, batch: StoredBatch) -> StoredBatch:
         """The batch with its counts as they are at this moment."""
@@ -211,7 +215,7 @@ class Lifecycle:
             stored.errors = problems
 
         if self._change(batch.id, "validating", fail):
-            Workshop(self._world, batch).clear()
+            self._ended(batch)
 
     def _finalize(self, batch: StoredBatch, due: float) -> None:
         expired = self._runs is None and (batch.quirks.expire_at_share is not None or due >= batch.expires_at)
@@ -243,7 +247,11 @@ class Lifecycle:
             self._store.bill(stored.id)
 
         if self._change(batch.id, before, end):
-            workshop.clear()
+            self._ended(batch)
+
+    def _ended(self, batch: StoredBatch) -> None:
+        Workshop(self._world, batch).clear()
+        self._webhooks.batch_ended(self._load(batch.id))
 
     def _keep(self, batch: StoredBatch, path: Path | None, kind: str) -> str | None:
         if path is None:

@@ -12,13 +12,14 @@ from starlette.routing import Route
 from bydawn.sandbox.calls import Call, drain, html_page
 from bydawn.sandbox.openai.accounts import account_of, admit
 from bydawn.sandbox.openai.batches import Batches
-from bydawn.sandbox.openai.errors import ApiError, quota_exceeded
-from bydawn.sandbox.openai.execution import Executor, error_of_status
+from bydawn.sandbox.openai.errors import ApiError, error_of_status
+from bydawn.sandbox.openai.execution import Executor
 from bydawn.sandbox.openai.files import Files
 from bydawn.sandbox.openai.lifecycle import Lifecycle, organization
 from bydawn.sandbox.openai.live import Live, Models
 from bydawn.sandbox.openai.models import PATHS, Catalogue
 from bydawn.sandbox.openai.upstream import UpstreamRuns, open_upstream
+from bydawn.sandbox.openai.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,7 +42,9 @@ class OpenAI:
         executor = Executor(world, catalogue, upstream)
         runs = UpstreamRuns(world, upstream, executor) if upstream is not None else None
         files = Files(world)
-        self.lifecycle = Lifecycle(world, files, executor, catalogue, runs)
+        self.lifecycle = Lifecycle(
+            world, files=files, executor=executor, catalogue=catalogue, runs=runs, webhooks=Webhooks(world)
+        )
         self.routes = self._routes(files, Batches(world, self.lifecycle), Models(catalogue), Live(world, executor))
 
     def _routes(self, files: Files, batches: Batches, models: Models, live: Live) -> list[Route]:
@@ -102,5 +105,4 @@ def fault_response(fault: CallFault) -> Response:
     """The answer a fault asks for."""
     if fault.html:
         return html_page(fault.status)
-    error = quota_exceeded() if fault.code == "insufficient_quota" else error_of_status(fault.status, fault.code)
-    return json_response(fault.status, error.body)
+    return json_response(fault.status, error_of_status(fault.status, fault.code).body)
