@@ -25,6 +25,10 @@ class Adapter:
         self._steps = tuple((step.watched, step.apply) for step in steps)
         self._watched = frozenset(key for key, _ in self._steps)
 
+    def watches(self, field: str) -> bool:
+        """Whether any rule looks at this field."""
+        return field in self._watched
+
     def adapt(self, body: Fields) -> tuple[Fields, Sequence[Adjustment]]:
         """The body to send and what was changed. The body given is never altered; unchanged, it is returned itself."""
         if self._watched.isdisjoint(body):

@@ -17,6 +17,7 @@ from bydawn.core.events import Notice
 from bydawn.core.job import LanePlan, PlanReport
 from bydawn.core.problems import Problems
 from bydawn.engine.planner import Planner
+from bydawn.engine.route import Router
 from bydawn.engine.writing import DiskShelf, NoShelf
 from bydawn.errors import JobBusy, StrictRefusal
 from bydawn.io import RowShape, Template, open_source, spool_rows
@@ -26,6 +27,7 @@ from bydawn.store.lock import JobLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import date
     from typing import BinaryIO
 
     from bydawn.adapt import FactBook
@@ -145,16 +147,22 @@ class Planning:
                 files.remove()
                 raise
             ids.fill(plan.rows)
-        store.commit_plan(job_id, self._with_warnings(plan))
+        store.commit_plan(job_id, self._with_notices(plan))
 
-    def _with_warnings(self, plan: Plan) -> Plan:
+    def _with_notices(self, plan: Plan) -> Plan:
         today = datetime.fromtimestamp(self._clock.now(), UTC).date()
         models = dict.fromkeys(lane.model for lane in plan.lanes)
-        warnings = [text for model in models for text in self._facts.model(model).warnings(today)]
-        return replace(plan, notices=(*plan.notices, *warnings))
+        notices = [text for model in models for text in self._say_of(model, today)]
+        return replace(plan, notices=(*plan.notices, *notices))
+
+    def _say_of(self, model: ModelRef, today: date) -> list[str]:
+        facts = self._facts.model(model)
+        if not facts.known:
+            return [f"nothing is known of {model}: its requests are sent as they are, the provider decides"]
+        return facts.warnings(today)
 
     def _planner(self, options: JobOptions, shelf: DiskShelf | NoShelf, **outlets: Any) -> Planner:
-        return Planner(
+        router = Router(
             options=options,
             facts=self._facts,
             settings=self._settings.engine,
@@ -162,8 +170,8 @@ class Planning:
             quotas=self._store.quotas(self._settings.realm),
             ids=self._ids,
             shelf=shelf,
-            **outlets,
         )
+        return Planner(router, **outlets)
 
     def check(self, source: Rows, options: JobOptions, *, on_event: Listener) -> PlanReport:
         """Plan without keeping anything. See `Client.check`."""
@@ -171,7 +179,7 @@ class Planning:
             planner = self._planner(
                 options, NoShelf(), put_segment=lambda _: None, put_id=lambda *_: None, on_event=on_event
             )
-            plan = self._with_warnings(planner.plan(rows, Problems(rows.name)))
+            plan = self._with_notices(planner.plan(rows, Problems(rows.name)))
         return PlanReport(
             source=rows.name,
             rows=plan.rows,

@@ -22,12 +22,26 @@ Fields = dict[str, Any]
 """Body fields by name; each value a ``msgspec.Raw`` of JSON or a plain JSON value."""
 
 
+class Mould:
+    """What many rows have in common: everything but their id and one field, `content`.
+
+    Requests with the same mould (the same object) have the same model, form, endpoint and fields in the same order,
+    byte for byte, so what was found out about one holds for all of them.
+    """
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: str) -> None:
+        self.content = content
+
+
 class Request(msgspec.Struct, gc=False):
     """One input row.
 
     ``row`` is its 0-based position among the rows; ``line`` its 1-based line in the file (for messages about it);
     ``id`` the user's id, or None where the row number serves; ``model`` the row's own model as written, if any;
-    ``endpoint`` is set for native lines only; ``fields`` the body without id and model.
+    ``endpoint`` is set for native lines only; ``fields`` the body without id and model; ``mould`` is None where nobody
+    looked for one.
     """
 
     row: int
@@ -37,3 +51,4 @@ class Request(msgspec.Struct, gc=False):
     fields: Fields
     model: str | None = None
     endpoint: Endpoint | None = None
+    mould: Mould | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bydawn.engine.packing import lane_limits
-from bydawn.engine.planner import narrowed
+from bydawn.engine.route import narrowed
 from bydawn.providers.registry import get_provider
 from bydawn.store.records import lane_key
 

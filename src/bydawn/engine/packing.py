@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bydawn.pricing import SAFE_BYTES_PER_TOKEN
+
 if TYPE_CHECKING:
     from bydawn.core.batch import Limits
 
@@ -21,24 +23,22 @@ class Load:
         self.inputs = 0
         self.tokens = 0
 
-    def fits(self, size: int, inputs: int, tokens: int) -> bool:
-        """Whether one more row of ``size`` bytes fits. An empty batch takes any row: it is checked elsewhere."""
+    def take(self, size: int, inputs: int) -> bool:
+        """Count in one more row of ``size`` bytes, if it fits. An empty batch takes any row: it is checked elsewhere."""
         limits = self._limits
-        if self.rows == 0:
-            return True
-        return (
-            self.rows < limits.rows
-            and self.bytes + size <= limits.bytes
-            and (limits.inputs is None or self.inputs + inputs <= limits.inputs)
-            and (limits.enqueued_tokens is None or self.tokens + tokens <= limits.enqueued_tokens)
-        )
-
-    def add(self, size: int, inputs: int, tokens: int) -> None:
-        """Count one row in."""
+        tokens = self.tokens + -(-size // SAFE_BYTES_PER_TOKEN)
+        if self.rows and (
+            self.rows >= limits.rows
+            or self.bytes + size > limits.bytes
+            or (limits.inputs is not None and self.inputs + inputs > limits.inputs)
+            or (limits.enqueued_tokens is not None and tokens > limits.enqueued_tokens)
+        ):
+            return False
         self.rows += 1
         self.bytes += size
         self.inputs += inputs
-        self.tokens += tokens
+        self.tokens = tokens
+        return True
 
 
 def lane_limits(limits: Limits, *, max_rows: int | None = None, tokens: int | None = None) -> Limits:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,8 @@ def replan(
         owner, position = place
         writer.add(
             ordinal,
-            partial(provider.readdress, line),
+            lambda custom_id, sent: provider.readdress(sent, custom_id),
+            line,
             inputs=provider.inputs_of(line, lane.endpoint),
             answer_format=answer_format,
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from array import array
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from bydawn.engine.packing import Load
 from bydawn.engine.rows import save_rows
-from bydawn.pricing import estimate_tokens
 from bydawn.store.files import create_private, sync_folder
 from bydawn.store.records import NewBatch
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from bydawn.core.batch import Limits
     from bydawn.ids import IdSource
     from bydawn.store.files import JobFiles
+
+T = TypeVar("T")
 
 PER_ROW = "per_row"
 """A batch's answer format when its rows ask for different ones."""
@@ -103,26 +104,32 @@ class LaneWriter:
         self._ordinals = array("Q")
         self._formats: set[bytes | None] = set()
         self._file = self._shelf.open(self.number)
+        self._write = self._file.write
 
     def add(
-        self, ordinal: int, encode: Callable[[str], bytes], *, inputs: int = 0, answer_format: bytes | None = None
+        self,
+        ordinal: int,
+        encode: Callable[[str, T], bytes],
+        what: T,
+        *,
+        inputs: int = 0,
+        answer_format: bytes | None = None,
     ) -> int:
-        """Write one request; ``encode`` makes its line for a custom_id. Returns the line's size in bytes.
+        """Write one request; ``encode`` makes the line of ``what`` for a custom_id. Returns the line's size in bytes.
 
         A line is encoded a second time only where it starts the next batch.
         """
         if self._file is None:
             self._open()
-        line = encode(f"{self.nonce}-{ordinal}")
+        line = encode(f"{self.nonce}-{ordinal}", what)
         size = len(line)
-        tokens = estimate_tokens(size)
-        if not self._load.fits(size, inputs, tokens):
+        if not self._load.take(size, inputs):
             self.close()
             self._open()
-            line = encode(f"{self.nonce}-{ordinal}")
-        assert self._file is not None
-        self._file.write(line)
-        self._load.add(size, inputs, tokens)
+            line = encode(f"{self.nonce}-{ordinal}", what)
+            taken = self._load.take(size, inputs)
+            assert taken
+        self._write(line)
         self._ordinals.append(ordinal)
         if answer_format not in self._formats and len(self._formats) < 2:
             self._formats.add(answer_format)

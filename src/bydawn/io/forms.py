@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bydawn.core.request import Endpoint, Form, Request
+from bydawn.core.request import Endpoint, Fields, Form, Mould, Request
 from bydawn.errors import ConfigError
 from bydawn.io.keys import repeated_key
 from bydawn.io.messages import check_messages, from_texts, with_system
+from bydawn.io.moulds import Moulds
 from bydawn.io.parameters import check_parameters, encode_params
 from bydawn.io.rows import (
     NULL,
@@ -80,6 +81,7 @@ class RequestMaker:
         self._system = shape.system
         self._endpoint = shape.endpoint
         self._has_schema = shape.response_format is not None
+        self._moulds = Moulds()
         self._defaults = encode_params(shape.params)
         if self._has_schema:
             self._defaults |= encode_params({"response_format": shape.response_format})
@@ -96,9 +98,17 @@ class RequestMaker:
         identifier = _take_id(row)
         model = _take_model(row)
         form = self._settle_content(row, system)
-        check_parameters(row)
         fields = self._defaults | row if self._defaults else row
-        return Request(number, line, identifier, form, fields, model)
+        mould = self._mould(fields, model)
+        return Request(number, line, identifier, form, fields, model, None, mould)
+
+    def _mould(self, fields: Fields, model: str | None, endpoint: Endpoint | None = None) -> Mould | None:
+        """Check the parameters of a row, unless rows of its mould were checked before. Raises BadRow."""
+        mould, key = self._moulds.find(fields, model, endpoint)
+        if mould is None:
+            check_parameters(fields)
+            mould = self._moulds.learn(key)
+        return mould
 
     def _settle_content(self, row: Row, system: bytes | None) -> Form:
         """Bring what the model is to read into its final field, and say in which form it came."""
@@ -144,7 +154,8 @@ class RequestMaker:
             content = {"prompt": msgspec.Raw(text)}
         else:
             content = {"messages": from_texts(text, system)}
-        return Request(number, line, identifier, form, self._defaults | content, model)
+        fields = self._defaults | content
+        return Request(number, line, identifier, form, fields, model, None, self._mould(fields, model))
 
     def _from_native_line(self, number: int, line: int, row: Row) -> Request:
         for name in row:
@@ -156,10 +167,11 @@ class RequestMaker:
         fields = _native_body(row)
         model = _take_model(fields)
         _check_native_content(endpoint, fields)
-        check_parameters(fields)
         if self._defaults:
             fields = self._defaults | fields
-        return Request(number, line, _id_text(row.get("custom_id", NULL)), "native", fields, model, endpoint)
+        identifier = _id_text(row.get("custom_id", NULL))
+        mould = self._mould(fields, model, endpoint)
+        return Request(number, line, identifier, "native", fields, model, endpoint, mould)
 
     def _native_endpoint(self, row: Row) -> Endpoint:
         method, url = row.get("method", NULL), row.get("url", NULL)

@@ -21,9 +21,8 @@ def repeated_key(text: bytes, row: Row) -> str | None:
     one after each colon and comma: a repeated key would make the text longer than its parts. All others are walked.
     """
     length = len(text) - text.endswith(b"\n")
-    compact = 4 * len(row) + 1  # braces, and for each pair two quotes, colon and comma
-    for key, value in row.items():
-        compact += len(key) + len(value)
+    # Braces, and for each pair two quotes, colon and comma.
+    compact = 4 * len(row) + 1 + len("".join(row)) + len(b"".join(row.values()))
     if length == compact:
         return None
     spaced = compact + 2 * len(row) - 1

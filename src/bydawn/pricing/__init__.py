@@ -6,10 +6,11 @@ is None, never zero and never guessed.
 
 from bydawn.pricing.book import PriceBook, load_prices
 from bydawn.pricing.rates import PICO, Rates, Tariff, Tier, usd, worst_case_picousd
-from bydawn.pricing.tokens import at_most_tokens, estimate_tokens, likely_tokens
+from bydawn.pricing.tokens import SAFE_BYTES_PER_TOKEN, at_most_tokens, estimate_tokens, likely_tokens
 
 __all__ = [
     "PICO",
+    "SAFE_BYTES_PER_TOKEN",
     "PriceBook",
     "Rates",
     "Tariff",
