@@ -100,7 +100,7 @@ class Lifecycle:
             begun.append(batch)
 
         any(self._change(batch_id, status, begin) for status in ("validating", "in_progress", "finalizing"))
-        if begun and self._runs is not None:
+        if self._runs is not None:
             self._runs.stop(batch_id)
         self._world.wake()
         return begun[0] if begun else self._load(batch_id)
@@ -231,6 +231,8 @@ class Lifecycle:
 
     def _publish(self, batch: StoredBatch, before: Status, ending: Status, due: float) -> None:
         """Make the files, then end: both in one transaction, so a kill in between repeats the whole step."""
+        if self._runs is not None:
+            self._runs.stop(batch.id)
         workshop = Workshop(self._world, batch)
         empty = ending == "cancelled" and (batch.in_progress_at is None or batch.quirks.cancel_empty)
         never_run = {"expired": "batch_expired", "cancelled": "batch_cancelled"}.get(ending)

@@ -57,7 +57,7 @@ class Upstream:
                 headers={"content-type": "application/json"},
             )
             answer = msgspec.json.decode(response.content)
-        except (httpx2.HTTPError, msgspec.DecodeError) as error:
+        except (httpx2.HTTPError, RuntimeError, msgspec.DecodeError) as error:  # RuntimeError: closed while asking
             raise ApiError(500, f"The upstream gave no answer: {type(error).__name__}", type="server_error") from error
         if not response.is_success or not isinstance(answer, dict):
             raise _row_error(response.status_code, answer)
@@ -110,10 +110,11 @@ class UpstreamRuns:
         return run.is_done
 
     def stop(self, batch_id: str) -> None:
-        """Take no further answers for a batch."""
-        run = self._runs.pop(batch_id, None)
+        """Take no further answers for a batch: when this returns, its spool files are left alone."""
+        run = self._runs.get(batch_id)
         if run is not None:
             run.stop()
+            self._runs.pop(batch_id, None)
 
     def stop_all(self) -> None:
         """Stop every run, and close the upstream."""
