@@ -128,6 +128,11 @@ class Lab:
         fresh = {"loop": None, "world": None, "task": None, "on_step": None, "trip": None}
         return replace(self, folder=folder, now_s=now_s, **{**fresh, **changes})
 
+    def world_config(self, **changes: Any) -> None:
+        """Change the running sandbox's settings until its end."""
+        assert self.world is not None
+        self.world.config = replace(self.world.config, **changes)
+
     def run(self, rows: Rows) -> Run:
         """Start the job, or go on with it, and write its results: what ``bydawn run`` does. Errors are in the Run."""
 
