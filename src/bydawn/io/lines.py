@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bydawn.core.problems import Problems
-    from bydawn.io.rows import Numbered
+    from bydawn.io.rows import Row
 
 _BUFFER_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -61,24 +61,20 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb", buffering=_BUFFER_BYTES)
 
 
-def read_json_lines(path: Path, problems: Problems) -> Iterator[Numbered]:
-    """Yield the JSON objects of a file, one a line; blank lines are skipped but counted in the line numbers."""
-    for number, line in numbered_lines(path, problems):
-        try:
-            if not line.isascii():
-                line.decode()  # the decoder does not look into values that stay JSON
-            row = decode_row(line)
-            repeated = repeated_key(line, row)
-            if repeated is not None:
-                raise BadRow(f"the field {repeated!r} is given twice", "keep one of the two")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRow) as error:
-            if not line or line.isspace():
-                continue
-            bad = error if isinstance(error, BadRow) else _explain(line, error)
-            problems.add(number, bad.message, bad.remedy)
-            yield number, None
-        else:
-            yield number, row
+def parse_json_line(line: bytes) -> Row | None:
+    """Return the JSON object of a line, None for a blank one. Raises BadRow."""
+    try:
+        if not line.isascii():
+            line.decode()  # the decoder does not look into values that stay JSON
+        row = decode_row(line)
+        repeated = repeated_key(line, row)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not line or line.isspace():
+            return None
+        raise _explain(line, error) from None
+    if repeated is not None:
+        raise BadRow(f"the field {repeated!r} is given twice", "keep one of the two")
+    return row
 
 
 def _explain(line: bytes, error: Exception) -> BadRow:

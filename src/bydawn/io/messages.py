@@ -52,7 +52,7 @@ class _Function(msgspec.Struct, gc=False, tag_field="role", tag="function"):
 _decode = msgspec.json.Decoder(list[_System | _Developer | _User | _Assistant | _Tool | _Function]).decode
 
 
-def check_messages(value: msgspec.Raw) -> None:
+def check_messages(value: msgspec.Raw | bytes) -> None:
     """Raise BadRow, naming the place, when a value is no list of chat messages."""
     try:
         if _decode(value):

@@ -13,7 +13,8 @@ from bydawn.core.problems import Problems
 from bydawn.errors import ConfigError
 from bydawn.io.arrow import import_pyarrow
 from bydawn.io.forms import RequestMaker, RowShape
-from bydawn.io.lines import read_json_lines
+from bydawn.io.layout import Layouts
+from bydawn.io.lines import numbered_lines, parse_json_line
 from bydawn.io.rows import BadRow
 from bydawn.io.tables import read_csv, read_parquet
 from bydawn.io.unique import UniqueIds
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from bydawn.core.request import Request
     from bydawn.io.rows import Numbered
 
-    Reader: TypeAlias = Callable[[Path, Problems], Iterator[Numbered]]
+    Reader: TypeAlias = Callable[[Path, Problems, RequestMaker], Iterator[Request]]
+    TableReader: TypeAlias = Callable[[Path, Problems], Iterator[Numbered]]
 
 _SHOWN_ID_CHARACTERS = 60
 
@@ -83,22 +85,49 @@ class FileSource:
                     "ids must be unique; a row without one has its row number, counted from 0",
                 )
 
-    def _requests(self, problems: Problems) -> Generator[Request, None, None]:
-        make = self.maker.make
-        for number, (line, row) in enumerate(self.read(self.path, problems)):
-            if row is None:
-                continue
-            try:
-                yield make(number, line, row)
-            except BadRow as bad:
-                problems.add(line, bad.message, bad.remedy)
-            except RecursionError:
-                problems.add(line, "the JSON is nested too deeply", "flatten it")
+    def _requests(self, problems: Problems) -> Iterator[Request]:
+        return self.read(self.path, problems, self.maker)
 
     def _ids(self) -> Generator[tuple[int, str], None, None]:
         """Read the ids again. Problems are recorded by the reading that counts."""
         for request in self._requests(Problems(self.name)):
             yield request.line, request.id or str(request.row)
+
+
+def _read_json_lines(path: Path, problems: Problems, maker: RequestMaker) -> Iterator[Request]:
+    def make(row: int, number: int, line: bytes) -> Request | None:
+        fields = parse_json_line(line)
+        return None if fields is None else maker.make(row, number, fields)
+
+    read = Layouts(make).read
+    row = 0
+    for number, line in numbered_lines(path, problems):
+        try:
+            request = read(row, number, line)
+        except BadRow as bad:
+            problems.add(number, bad.message, bad.remedy)
+        except RecursionError:
+            problems.add(number, *_TOO_DEEP)
+        else:
+            if request is None:
+                continue  # a blank line
+            yield request
+        row += 1
+
+
+def _read_table(read: TableReader, path: Path, problems: Problems, maker: RequestMaker) -> Iterator[Request]:
+    for row, (number, fields) in enumerate(read(path, problems)):
+        if fields is None:
+            continue
+        try:
+            yield maker.make(row, number, fields)
+        except BadRow as bad:
+            problems.add(number, bad.message, bad.remedy)
+        except RecursionError:
+            problems.add(number, *_TOO_DEEP)
+
+
+_TOO_DEEP = ("the JSON is nested too deeply", "flatten it")
 
 
 def _shorten(text: str) -> str:
@@ -130,14 +159,14 @@ def _reader(file: Path, *, as_text: bool) -> Reader:
     extension = (extensions[:-1] if compressed else extensions)[-1:]
     match extension:
         case [".jsonl" | ".ndjson" | ".json"]:
-            return read_json_lines
+            return _read_json_lines
         case [".csv"]:
-            return partial(read_csv, delimiter=",", as_text=as_text)
+            return partial(_read_table, partial(read_csv, delimiter=",", as_text=as_text))
         case [".tsv"]:
-            return partial(read_csv, delimiter="\t", as_text=as_text)
+            return partial(_read_table, partial(read_csv, delimiter="\t", as_text=as_text))
         case [".parquet"] if not compressed:
             import_pyarrow()  # so that its absence is told before anything is read
-            return partial(read_parquet, as_text=as_text)
+            return partial(_read_table, partial(read_parquet, as_text=as_text))
     raise ConfigError(
         f"{file.name}: no input format has this extension",
         hint="Use .jsonl (or .ndjson), .csv, .tsv or .parquet; the first three also with .gz.",

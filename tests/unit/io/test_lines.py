@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bydawn.core.problems import Problems
 from bydawn.errors import ConfigError
-from bydawn.io.lines import read_json_lines
+from bydawn.io.lines import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ def test_damaged_gzip_is_a_problem(read: Callable[..., Any], content: bytes) -> 
 
 def test_a_file_that_vanished_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
-        list(read_json_lines(tmp_path / "gone.jsonl", Problems("gone")))
+        list(numbered_lines(tmp_path / "gone.jsonl", Problems("gone")))
 
 
 JSON_BITS = st.sampled_from(
