@@ -1,8 +1,8 @@
 """A process may die at any moment: before and after every request, commit and file operation.
 
-One run is watched, and what lies on disk before each of its steps is kept (`support.crashes`). From each of these states
-the job is taken up again, and must end as if nothing had happened: the same output, every row executed exactly as often
-as its script asks, no batch forgotten.
+One run is watched, and what lies on disk before each of its steps is kept (`support.crashes`). From each of these
+states the job is taken up again, and must end as if nothing had happened: the same output, every row executed exactly
+as often as its script asks, no batch forgotten.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ batch forgotten. A create above all is never sent again while the first one may 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -95,7 +96,9 @@ def test_a_fault_that_passes_is_got_over(folder: Path, call: str, fault: str) ->
     check_end(lab, run, COUNT, SCRIPTS)
 
 
-@pytest.mark.parametrize("fault", ["drop_before", "drop_after", "hang_after", "429", "500", "502_html_after", "html_200"])
+@pytest.mark.parametrize(
+    "fault", ["drop_before", "drop_after", "hang_after", "429", "500", "502_html_after", "html_200"]
+)
 @pytest.mark.parametrize("call", CALLS)
 def test_a_long_fault_ends_the_run_or_is_sat_out_and_the_next_run_goes_on(folder: Path, call: str, fault: str) -> None:
     lab = lab_of(folder, *led_there(call), CallFault(on=call, times=40, **PASSING[fault]))
@@ -190,6 +193,27 @@ def test_a_create_that_arrives_after_we_gave_up_is_found(folder: Path, delay_s: 
     check_end(lab, lab.run(ROWS), COUNT, SCRIPTS)
 
 
+@pytest.mark.parametrize(
+    ("silent_s", "late_s", "hidden_s"),
+    [
+        (60.0, 5.0, 20.0),
+        (60.0, 10.0, 30.0),
+        (60.0, 30.0, 0.0),
+        (60.0, 40.0, 10.0),
+        (60.0, 0.1, 50.0),
+        (30.0, 1.0, 50.0),
+    ],
+)
+def test_a_slow_create_is_waited_for_from_the_moment_its_answer_was_lost(
+    folder: Path, silent_s: float, late_s: float, hidden_s: float
+) -> None:
+    lab = lab_of(folder, batch=(BatchFault(quirk="hidden", value=hidden_s),))
+    lab.engine = EngineSettings(max_batch_rows=5)
+    lab.trip = _late_creates(late_s, after_s=silent_s)
+
+    check_end(lab, lab.run(ROWS), COUNT, SCRIPTS)
+
+
 @pytest.mark.parametrize("hidden_s", [5.0, 30.0, 55.0])
 @pytest.mark.parametrize("fault", ["drop_after", "hang_after", "500_after"])
 def test_a_list_that_lags_does_not_make_a_create_absent(folder: Path, fault: str, hidden_s: float) -> None:
@@ -215,13 +239,14 @@ def test_a_wrong_clock_does_not_lose_a_batch_in_doubt(folder: Path, skew_s: floa
     check_end(lab, lab.run(ROWS), COUNT, SCRIPTS)
 
 
-def _late_creates(delay_s: float) -> object:
+def _late_creates(delay_s: float, *, after_s: float = 0.0) -> object:
     struck = False
 
     async def trip(request: httpx2.Request) -> None:
         nonlocal struck
         if request.method == "POST" and request.url.path == "/v1/batches" and not struck:
             struck = True
+            await asyncio.sleep(after_s)
             raise Late(delay_s)
 
     return trip

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import defaultdict
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-
-from bydawn.store.sqlite import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,6 +63,7 @@ def check_end(lab: Lab, run: Run, count: int, scripts: Mapping[int, Script] | No
     assert run.status is not None
     assert run.status.state == "done"
     check_output(run.output, count, scripts or {})
+    check_answers(lab, run.output)
     check_executions(lab, count, scripts or {})
     check_batches(lab)
     check_store(lab)
@@ -76,6 +76,23 @@ def check_output(output: bytes, count: int, scripts: Mapping[int, Script]) -> No
     assert [record["id"] for record in records] == [f"id-{number}" for number in range(count)]
     wanted = [scripts.get(number, PLAIN).status for number in range(count)]
     assert [record["status"] for record in records] == wanted
+
+
+def check_answers(lab: Lab, output: bytes) -> None:
+    """Every row has an answer that the provider gave to that very row."""
+    given: dict[int, set[str]] = defaultdict(set)
+    for batch in provider_batches(lab):
+        path = lab.provider / "files" / (batch["output_file_id"] or "none")
+        rows = carried_rows(lab, batch)
+        for line in path.read_bytes().split(b"\n") if path.exists() else ():
+            with suppress(msgspec.DecodeError):  # blank and cut lines
+                answer = msgspec.json.decode(line)
+                if answer["custom_id"] in rows and answer["response"]["body"].get("choices"):
+                    message = answer["response"]["body"]["choices"][0]["message"]
+                    given[rows[answer["custom_id"]]].add(message["content"])
+    for record in records_of(output):
+        if record["status"] == "succeeded":
+            assert record["text"] in given[record["row"]], f"row {record['row']} has another row's answer"
 
 
 def records_of(output: bytes) -> Records:
@@ -164,6 +181,4 @@ def _stored(lab: Lab) -> list[dict[str, Any]]:
 
 
 def _database(lab: Lab) -> AbstractContextManager[sqlite3.Connection]:
-    from contextlib import closing
-
     return closing(sqlite3.connect(lab.provider / "sandbox.db"))

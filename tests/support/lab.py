@@ -72,7 +72,9 @@ class LabClient(Client):
     """A client whose network is the laboratory's, and whose database does not wait for the disk."""
 
     def __init__(self, lab: Lab, settings: Settings, network: Network, loop: VirtualLoop) -> None:
-        super().__init__(settings, clock=LoopClock(loop, lab.skew_s), rng=Random(f"{lab.seed} {lab.folder.name} {lab.sessions}"))
+        super().__init__(
+            settings, clock=LoopClock(loop, lab.skew_s), rng=Random(f"{lab.seed} {lab.folder.name} {lab.sessions}")
+        )
         self.store._db.execute("PRAGMA synchronous = OFF")
         self._network = network
 
@@ -148,7 +150,11 @@ class Lab:
         """Run ``work`` in a new process, so to speak, with the sandbox beside it."""
         run = Run()
         self.sessions += 1
-        with _opened_world(self) as app, watching(self.home, self._report) as steps, patch.object(worker, "TICK_S", 3600.0):
+        with (
+            _opened_world(self) as app,
+            watching(self.home, self._report) as steps,
+            patch.object(worker, "TICK_S", 3600.0),
+        ):
             _, self.now_s = run_virtually(self.now_s, lambda loop: self._in_loop(loop, app, steps, work, run))
         self.loop = self.world = self.task = None
         return run

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Trip = Callable[[httpx2.Request], Awaitable[None]]
 
 
-class Late(Exception):  # noqa: N818 - what a trip raises: the request is delivered after all, ``delay_s`` later
+class Late(Exception):
     """The caller's connection breaks now; the request arrives ``delay_s`` seconds later."""
 
     def __init__(self, delay_s: float) -> None:
