@@ -196,7 +196,7 @@ def test_a_create_that_arrives_after_we_gave_up_is_found(folder: Path, delay_s: 
 @pytest.mark.parametrize(
     ("silent_s", "late_s", "hidden_s"),
     [
-        (60.0, 5.0, 20.0),
+        (60, 5, 20),
         (60.0, 10.0, 30.0),
         (60.0, 30.0, 0.0),
         (60.0, 40.0, 10.0),

@@ -121,7 +121,7 @@ def test_a_row_that_comes_twice_counts_once(folder: Path) -> None:
 @pytest.mark.parametrize("directive", ["status_0", "timeout", "status=408", "status=429", "status=500", "status=503"])
 def test_a_row_that_failed_for_a_while_is_sent_again(folder: Path, directive: str) -> None:
     status = int(directive.partition("=")[2] or 0)
-    scripts = {3: Script(f"[[sandbox: {directive.replace('=', '=')} times=2]]", (status, status, 200), "succeeded")}
+    scripts = {3: Script(f"[[sandbox: {directive} times=2]]", (status, status, 200), "succeeded")}
     lab = lab_of(folder)
 
     check_end(lab, lab.run(make_rows(COUNT, scripts)), COUNT, scripts)
@@ -164,9 +164,7 @@ def test_a_batch_of_which_every_row_failed(folder: Path, status: int) -> None:
 
 
 @pytest.mark.parametrize("batches", [(1,), (1, 2)])
-def test_a_file_whose_last_line_is_cut_loses_and_repeats_one_row_at_most(
-    folder: Path, batches: tuple[int, ...]
-) -> None:
+def test_a_file_whose_last_line_is_cut_costs_that_row_alone(folder: Path, batches: tuple[int, ...]) -> None:
     lab = lab_of(folder, BatchFault(quirk="cut_last_line", batches=batches))
 
     run = lab.run(make_rows(COUNT))

@@ -11,7 +11,8 @@ import sqlite3
 from collections import defaultdict
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -19,9 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from support.lab import Lab, Run
+    from pathlib import Path
+
+    from support.lab import Run
 
     Records = list[dict[str, Any]]
+
+    class Lab(Protocol):
+        """Where a job and its provider keep what outlasts them."""
+
+        home: Path
+        provider: Path
+
 
 _ROW = re.compile(rb"Row (\d+)\.")
 FINAL_AT = ("failed_at", "completed_at", "expired_at", "cancelled_at")
@@ -157,7 +167,7 @@ def check_no_overlap(lab: Lab, batches: Sequence[Mapping[str, Any]]) -> None:
             lives[row].append((batch["created_at"], ended))
     for row, spans in lives.items():
         spans.sort()
-        for (_, ended), (created, _) in zip(spans, spans[1:], strict=False):
+        for (_, ended), (created, _) in pairwise(spans):
             assert created + 1 > ended, f"row {row} was in two live batches"
 
 

@@ -37,7 +37,7 @@ class Crashes:
                 return
             self._seen.add(digest)
             copy = lab.copy(self._folder / f"{self.steps:05d}")
-            copy.torn = any([_tear(copy.folder / path.relative_to(lab.folder)) for path in dirty])
+            copy.torn = sum(_tear(copy.folder / path.relative_to(lab.folder)) for path in dirty) > 0
             self.labs.append((f"step {self.steps}, before {name}", copy))
 
         lab.on_step = keep

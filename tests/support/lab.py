@@ -107,7 +107,7 @@ class Lab:
     sessions: int = 0
     trip: Trip | None = None
     on_step: Callable[[str, Steps], None] | None = None
-    options: JobOptions = JobOptions(models=(MODEL,))
+    options: JobOptions = field(default_factory=lambda: JobOptions(models=(MODEL,)))
     torn: bool = False
     loop: VirtualLoop | None = None
     world: World | None = None
