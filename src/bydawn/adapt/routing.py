@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bydawn.core.request import Endpoint, Fields, Form
 
 INPUT_ENDPOINTS: dict[str, Endpoint] = {"embeddings": "embeddings", "moderations": "moderations"}
-"""Where an ``input`` goes, by the model's kind; anything else takes it on responses."""
+"""Where models of these kinds take their text; any other takes an ``input`` on responses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,14 @@ def choose_endpoint(
     """The endpoint for a request, and the adjustment when it is not the one its form means.
 
     What the user ``wanted`` is taken as it is. Otherwise an ``input`` goes where the model's kind takes it, and
-    messages go to chat, unless the model or its tools work on responses only.
+    messages go to chat, unless the model has another kind of endpoint, or it or its tools work on responses only.
     """
     if wanted is not None:
         return wanted, None
     if form == "input":
         return INPUT_ENDPOINTS.get(facts.kind, "responses"), None
+    if facts.kind in INPUT_ENDPOINTS:
+        return INPUT_ENDPOINTS[facts.kind], None
     leaving = facts.chat_exit
     if leaving is not None and leaving.concerns(fields):
         return "responses", leaving.adjustment

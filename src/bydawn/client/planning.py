@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from bydawn.engine.writing import DiskShelf, NoShelf
 from bydawn.errors import JobBusy, StrictRefusal
 from bydawn.io import RowShape, Template, open_source, spool_rows
 from bydawn.pricing import likely_tokens, usd
-from bydawn.store.files import JobFiles, create_private, private_folder
+from bydawn.store.files import JobFiles, create_private, private_folder, sync_folder
 from bydawn.store.lock import JobLock
 
 if TYPE_CHECKING:
@@ -143,10 +144,12 @@ class Planning:
                 if strict:
                     _refuse_adjustments(plan.adjustments)
             except BaseException:
+                planner.abandon()
                 store.delete_job(job_id)
                 files.remove()
                 raise
             ids.fill(plan.rows)
+            ids.sync()
         store.commit_plan(job_id, self._with_notices(plan))
 
     def _with_notices(self, plan: Plan) -> Plan:
@@ -269,6 +272,13 @@ class _IdFile:
 
     def __enter__(self) -> _IdFile:
         return self
+
+    def sync(self) -> None:
+        """Bring what was written to disk for good."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            sync_folder(self._path.parent)
 
     def __exit__(self, *exc: object) -> None:
         if self._file is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bydawn.core.batch import RESULT_KINDS, Refusal, ResultFile, Submission
 from bydawn.core.events import Notice
 from bydawn.core.result import Answer, RowError
-from bydawn.engine.collect import Task, after_end, decode_batch
+from bydawn.engine.collect import Task, after_end, answers_lost, decode_batch
 from bydawn.engine.policy import MAX_REFUSALS, poll_delay, quota_delay, retry_delay
 from bydawn.engine.replan import replan, settle_rows
 from bydawn.engine.rows import load_rows
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from bydawn.core.batch import BatchReport
+    from bydawn.core.batch import BatchReport, ResultKind
     from bydawn.engine.collect import Collected
     from bydawn.engine.desk import Desk
     from bydawn.store.ledger import Segment
@@ -48,6 +48,21 @@ never done."""
 
 REPORT_GONE_AFTER_S = 26 * 3600.0
 """When a batch that the provider no longer knows is given up: the 24-hour window and two hours of grace."""
+
+
+LOOKS_BEFORE_GONE = 6
+"""How many times, with growing pauses, a result file may answer 404, or come cut, before that is taken for final."""
+
+DOUBTED_SINCE = "doubted_since"
+"""Fact: when a create came into doubt. Waiting counts from there: the provider may have acted after our time-out."""
+
+SECOND_LOOKS = "second_looks"
+"""Fact: how often the results were fetched again because rows were missing from them."""
+
+
+def _first_look(path: Path) -> Path:
+    """Where a received file waits while it is fetched a second time."""
+    return path.with_name(path.name + ".first")
 
 
 class Actions:
@@ -79,9 +94,7 @@ class Actions:
         try:
             provider_batch_id = await desk.way(batch).run(flow, on_checkpoint=checkpoint, before_unsafe=commit_intent)
         except InDoubt as doubt:
-            store.move_batch(
-                stored, "lost", look_at_s=self._later(poll_delay(0, desk.settings, desk.rng)), note=str(doubt)
-            )
+            self._lose(stored, note=str(doubt))
             desk.on_event(Notice("warning", f"batch {batch.number} is in doubt and will be looked for: {doubt}"))
             return
         except (Rejected, NotFound) as error:
@@ -129,11 +142,23 @@ class Actions:
 
     # Settling
 
+    def _lose(self, batch: BatchRecord, note: str | None) -> BatchRecord:
+        """Note that a create is in doubt from now on."""
+        desk = self._desk
+        return desk.store.move_batch(
+            batch,
+            "lost",
+            facts={**batch.facts, DOUBTED_SINCE: repr(desk.clock.now())},
+            looks=0,
+            look_at_s=self._later(poll_delay(0, desk.settings, desk.rng)),
+            note=note,
+        )
+
     async def settle(self, batch: BatchRecord) -> None:
         """Look for a batch whose create was in doubt; adopt it, or find it absent after looking long enough."""
         desk, store = self._desk, self._desk.store
         if batch.state == "submitting":  # a process died with the create on its way
-            batch = store.move_batch(batch, "lost")
+            batch = self._lose(batch, note="a process ended while it was being created")
         sent_at_s = batch.sent_at_s or desk.clock.now()
         flow = desk.provider(batch).find(self._submission(batch), batch.facts, sent_at_s)
         provider_batch_id = await desk.way(batch).run(flow)
@@ -145,7 +170,7 @@ class Actions:
             desk.on_event(Notice("info", f"batch {batch.number} was created after all: {provider_batch_id}"))
             return
         looks = batch.looks + 1
-        waited = now_s - sent_at_s >= desk.settings.settle_wait_s
+        waited = now_s - float(batch.facts[DOUBTED_SINCE]) >= desk.settings.settle_wait_s
         if waited and looks >= LOOKS_BEFORE_ABSENT:
             store.move_batch(batch, "absent", looks=0, look_at_s=now_s, note="was never created")
             desk.on_event(Notice("info", f"batch {batch.number} was never created: it is sent again"))
@@ -222,14 +247,24 @@ class Actions:
         """Fetch the result files, decode them, and commit every row's outcome."""
         desk = self._desk
         received = []
+        no_line = after_end(batch.end_reason)
         for kind in RESULT_KINDS:
             file_id = batch.facts.get(kind)
-            if file_id and await self._fetch(batch, ResultFile(kind, file_id)):
+            if not file_id:
+                continue
+            if await self._fetch(batch, ResultFile(kind, file_id)):
                 received.append((kind, desk.files.received(batch.number, kind)))
-        task = self._task(batch, received=tuple(received), no_line=after_end(batch.end_reason))
+            elif kind == "output":
+                no_line = answers_lost
+        task = self._task(batch, received=tuple(received), no_line=no_line)
         collected = await asyncio.to_thread(decode_batch, task)
-        if await self._look_twice(batch, collected):
-            return
+        if collected.tally.missing:
+            suspect = await self._is_suspect(batch, task, collected)
+            if self._may_look_again(batch, suspect=suspect):
+                await self._look_again_at_files(batch, collected)
+                return
+            if suspect:  # what is missing was answered, and paid for
+                collected = await asyncio.to_thread(decode_batch, replace(task, no_line=answers_lost))
         self._warn(batch, collected)
         self._commit(batch, "collect", task.ordinals, collected)
         self._wake_lane(batch)
@@ -245,30 +280,57 @@ class Actions:
         try:
             await desk.way(batch).run(desk.provider(batch).fetch(file, path))
         except NotFound as error:
+            earlier = _first_look(path)
+            if earlier.exists():
+                earlier.rename(path)
+                return True
+            if batch.looks < LOOKS_BEFORE_GONE:
+                raise  # announced files are known to answer 404 for a while
             desk.on_event(Notice("error", f"the {file.kind} file of batch {batch.number} is gone: {error}"))
             return False
         return True
 
-    async def _look_twice(self, batch: BatchRecord, collected: Collected) -> bool:
-        """Before rows count as missing, or a file as ending in mid-line, ask and fetch everything once more."""
-        if not (collected.cut or collected.tally.missing) or "second_look" in batch.facts:
-            return False
+    async def _is_suspect(self, batch: BatchRecord, task: Task, collected: Collected) -> bool:
+        """Whether rows are missing because a file came cut or unreadable, rather than because they have no line."""
+        if collected.cut or collected.unread:
+            return True
+        desk = self._desk
+        for kind, path in task.received:
+            try:
+                size = await desk.way(batch).run(desk.provider(batch).size(ResultFile(kind, batch.facts[kind])))
+            except NotFound:
+                continue
+            received = path.stat().st_size
+            if not received or (size is not None and size > received):
+                return True
+        return False
+
+    def _may_look_again(self, batch: BatchRecord, *, suspect: bool) -> bool:
+        """Before rows count as missing everything is fetched once more; a file that came cut gets more chances."""
+        looks = int(batch.facts.get(SECOND_LOOKS, "0"))
+        return looks < (LOOKS_BEFORE_GONE if suspect else 1)
+
+    async def _look_again_at_files(self, batch: BatchRecord, collected: Collected) -> None:
+        """Ask for the batch's files anew and fetch them again a little later; what came first is kept till then."""
         desk = self._desk
         assert batch.provider_batch_id is not None
         try:
             report = await desk.way(batch).run(desk.provider(batch).poll(batch.provider_batch_id))
         except NotFound:
-            return False
+            files = {}
+        else:
+            files = {file.kind: file.file_id for file in report.files} if report.phase == "ended" else {}
         for kind in RESULT_KINDS:
-            desk.files.received(batch.number, kind).unlink(missing_ok=True)
-        files = {file.kind: file.file_id for file in report.files} if report.phase == "ended" else {}
+            path = desk.files.received(batch.number, kind)
+            if path.exists():
+                path.rename(_first_look(path))
+        looks = int(batch.facts.get(SECOND_LOOKS, "0"))
         desk.store.update_batch(
             batch,
-            facts={**batch.facts, **files, "second_look": "1"},
-            look_at_s=self._later(poll_delay(0, desk.settings, desk.rng)),
+            facts={**batch.facts, **files, SECOND_LOOKS: str(looks + 1)},
+            look_at_s=self._later(poll_delay(looks, desk.settings, desk.rng)),
             note=f"{collected.tally.missing} rows have no line yet",
         )
-        return True
 
     def _warn(self, batch: BatchRecord, collected: Collected) -> None:
         tally = collected.tally
@@ -285,7 +347,7 @@ class Actions:
             self._desk.on_event(Notice("warning", f"batch {batch.number}: no line came for {tally.missing} rows"))
 
     def _task(
-        self, batch: BatchRecord, *, received: tuple[tuple[str, Path], ...], no_line: Callable[[int], Answer]
+        self, batch: BatchRecord, *, received: tuple[tuple[ResultKind, Path], ...], no_line: Callable[[int], Answer]
     ) -> Task:
         desk, files, number = self._desk, self._desk.files, batch.number
         lane = desk.lane(batch)

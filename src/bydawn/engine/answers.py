@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bydawn.core.result import RowError
+from bydawn.io.schema import refuse_to_fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +68,8 @@ def _validator(schema: Any) -> Callable[[Any], str] | None:
     import jsonschema_rs
 
     try:
-        validator = jsonschema_rs.validator_for(schema)
-    except (ValueError, jsonschema_rs.ReferencingError):
+        validator = jsonschema_rs.validator_for(schema, retriever=refuse_to_fetch)
+    except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
         return None  # not a schema we can read: the provider took it, so its answers are only parsed
 
     def reasons(instance: Any) -> str:

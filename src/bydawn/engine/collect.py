@@ -19,19 +19,19 @@ import msgspec
 from bydawn.core.result import Answer, RowError, Usage
 from bydawn.engine.answers import AnswerCheck
 from bydawn.engine.policy import judge
+from bydawn.engine.purse import Purse
 from bydawn.engine.rows import position_in
 from bydawn.engine.writing import PER_ROW
 from bydawn.errors import UnexpectedAnswer
-from bydawn.pricing import PICO
 from bydawn.store.files import create_private, sync_folder
-from bydawn.store.ledger import STATUS_NAMES, WAITING
+from bydawn.store.ledger import STATUS_NAMES, SUCCEEDED, WAITING
 from bydawn.store.records import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from bydawn.core.batch import Lane
+    from bydawn.core.batch import Lane, ResultKind
     from bydawn.pricing import Rates
     from bydawn.providers.base import Provider
     from bydawn.store.records import BatchRecord
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 BLOCK = 1 << 20
 SHORTEST_LINE = 20
 """No answer is shorter: ``{"custom_id":"a-0"}``. Only lines below it need be looked at for being blank."""
-MAX_ORDINAL_DIGITS = 19
 RAW_ERROR_FILE = 1 << 63
 """Set in a raw offset that points into the error file."""
 
@@ -75,7 +74,7 @@ class Task:
     provider: Provider
     rates: Rates | None
     may_retry: bool
-    received: tuple[tuple[str, Path], ...]
+    received: tuple[tuple[ResultKind, Path], ...]
     no_line: Callable[[int], Answer]
     requests: Path
     results: Path
@@ -116,7 +115,7 @@ def decode_batch(task: Task) -> Collected:
     if not task.strays.stat().st_size:
         task.strays.unlink()
     sync_folder(task.results.parent)
-    return Collected(decoder.states, decoder.tally, decoder.cut, decoder.quota, decoder.unread)
+    return Collected(decoder.states, decoder.sums(), decoder.cut, decoder.quota, decoder.unread)
 
 
 class _Decoder:
@@ -124,6 +123,10 @@ class _Decoder:
         batch = task.batch
         count = batch.rows
         self._task = task
+        self._batch = batch
+        self._prefix = f"{batch.nonce}-"
+        self._purse = Purse(task.rates)
+        self._buffer = bytearray()
         self._results = results
         self._strays = strays
         self._position = position_in(task.ordinals)
@@ -145,11 +148,8 @@ class _Decoder:
         """Decode one result file."""
         decode = self._task.provider.decode
         endpoint = self._task.lane.endpoint
-        prefix = f"{self._task.batch.nonce}-"
-        skip = len(prefix)
         base = RAW_ERROR_FILE if kind == "error" else 0
-        states, position_of = self.states, self._position
-        buffer = bytearray()
+        states, position_of = self.states, self._position_of
         with path.open("rb", buffering=BLOCK) as file:
             offset = 0
             for line in file:
@@ -164,15 +164,22 @@ class _Decoder:
                     self.cut = self.cut or not line.endswith(b"\n")
                     self._keep_aside(line)
                     continue
-                custom_id = answer.custom_id
-                ordinal = _ordinal(custom_id[skip:]) if custom_id.startswith(prefix) else None
-                position = None if ordinal is None else position_of(ordinal)
+                position = position_of(answer.custom_id)
                 if position is None or states[position]:
                     self._count_stray(line, known=position is not None)
                     continue
                 self._raw_offsets[position] = base | here
                 self._raw_lengths[position] = size
-                self._add(position, answer, buffer)
+                self._add(position, answer)
+
+    def _position_of(self, custom_id: str) -> int | None:
+        """Return which row of the batch a custom_id names; None unless it is one that we wrote, to the letter."""
+        prefix = self._prefix
+        try:
+            ordinal = int(custom_id[len(prefix) :])
+        except ValueError:
+            return None
+        return self._position(ordinal) if f"{prefix}{ordinal}" == custom_id else None
 
     def _count_stray(self, line: bytes, *, known: bool) -> None:
         if known:
@@ -186,22 +193,29 @@ class _Decoder:
 
     def add_missing(self) -> None:
         """Give every row without a line its outcome."""
-        buffer = bytearray()
         no_line = self._task.no_line
-        for position, state in enumerate(self.states):
-            if not state:
-                self._add(position, no_line(position), buffer)
+        position = self.states.find(0)
+        while position >= 0:
+            self._add(position, no_line(position))
+            position = self.states.find(0, position)
 
-    def _add(self, position: int, answer: Answer, buffer: bytearray) -> None:
-        task = self._task
+    def _add(self, position: int, answer: Answer) -> None:
         if self._check is not None and answer.outcome == "succeeded":
             self._check(position, answer)
-        state = judge(answer, attempts_left=task.batch.attempts_left, may_retry=task.may_retry)
+        state = SUCCEEDED if answer.outcome == "succeeded" else self._judge(answer)
         self.states[position] = state
-        self._count(answer)
-        cost = self._price(answer.usage)
-        if state == WAITING:
-            return  # its record will come from a later batch
+        cost = self._purse.spend(answer.usage)
+        if state != WAITING:  # a waiting row's record will come from a later batch
+            self._record(position, state, answer, cost)
+
+    def _judge(self, answer: Answer) -> int:
+        tally, outcome = self.tally, answer.outcome
+        setattr(tally, outcome, getattr(tally, outcome) + 1)
+        if answer.error is not None and answer.error.kind == "quota":
+            self.quota = answer.error.message
+        return judge(answer, attempts_left=self._batch.attempts_left, may_retry=self._task.may_retry)
+
+    def _record(self, position: int, state: int, answer: Answer, cost: float | None) -> None:
         tail = Tail(
             STATUS_NAMES[state],
             self._model,
@@ -212,11 +226,12 @@ class _Decoder:
             answer.usage,
             cost,
             answer.error,
-            task.batch.attempt,
-            task.batch.provider_batch_id,
+            self._batch.attempt,
+            self._batch.provider_batch_id,
         )
         if answer.embedding is not None:
             tail.embedding = answer.embedding
+        buffer = self._buffer
         self._encode(tail, buffer)
         buffer[0] = _COMMA  # the record goes on after "row"
         buffer += b"\n"
@@ -226,30 +241,13 @@ class _Decoder:
         self._lengths[position] = length
         self._written += length
 
-    def _count(self, answer: Answer) -> None:
-        tally, outcome = self.tally, answer.outcome
-        if outcome == "succeeded":
-            tally.succeeded += 1
-            return
-        setattr(tally, outcome, getattr(tally, outcome) + 1)
-        if answer.error is not None and answer.error.kind == "quota":
-            self.quota = answer.error.message
-
-    def _price(self, usage: Usage | None) -> float | None:
-        if usage is None:
-            return None
-        tally, rates = self.tally, self._task.rates
-        tally.input_tokens += usage.input_tokens
-        tally.output_tokens += usage.output_tokens
-        tally.cached_tokens += usage.cached_tokens
-        tally.reasoning_tokens += usage.reasoning_tokens
-        if rates is None:
-            tally.unpriced += 1
-            return None
-        cost = rates.cost_picousd(usage)
-        tally.cost_pico += cost
-        tally.live_pico += rates.live_picousd(usage)
-        return cost / PICO
+    def sums(self) -> Tally:
+        """The tally, when everything was read."""
+        tally = self.tally
+        tally.succeeded = tally.rows - tally.errored - tally.expired - tally.cancelled - tally.missing
+        assert tally.succeeded == self.states.count(SUCCEEDED), tally
+        self._purse.empty_into(tally)
+        return tally
 
     def write_index(self, path: Path) -> None:
         """Write where each row's record and raw line are."""
@@ -263,14 +261,6 @@ class _Decoder:
 _COMMA = ord(",")
 
 
-def _ordinal(text: str) -> int | None:
-    """Read an ordinal exactly as we write it; anything else is not ours."""
-    if not text.isdecimal() or len(text) > MAX_ORDINAL_DIGITS:
-        return None
-    ordinal = int(text)
-    return ordinal if str(ordinal) == text else None
-
-
 def after_end(reason: str | None) -> Callable[[int], Answer]:
     """What a row without a line is, in a batch that ended for ``reason``."""
     if reason == "expired":
@@ -281,6 +271,15 @@ def after_end(reason: str | None) -> Callable[[int], Answer]:
         return lambda _: Answer("", "cancelled", error=error)
     error = RowError("missing", None, "the batch ended without a line for this request", retryable=True)
     return lambda _: Answer("", "missing", error=error)
+
+
+def answers_lost(_: int) -> Answer:
+    """What a row is whose answer may have been in a result file that the provider no longer has.
+
+    It was paid for, so it is not sent again without the user's word.
+    """
+    message = "the provider no longer has the result file; `bydawn retry` sends the request, and pays for it, again"
+    return Answer("", "missing", error=RowError("missing", None, message, retryable=False))
 
 
 def _checker(task: Task) -> Callable[[int, Answer], None] | None:
@@ -304,8 +303,8 @@ def _apply(check: AnswerCheck, answer: Answer) -> None:
 
 
 class _Asked(msgspec.Struct, gc=False):
-    response_format: msgspec.Raw | None = None
-    text: msgspec.Raw | None = None
+    response_format: msgspec.Raw = msgspec.Raw()
+    text: msgspec.Raw = msgspec.Raw()
 
 
 class _AskedLine(msgspec.Struct, gc=False):
@@ -319,8 +318,8 @@ def _formats(requests: Path) -> tuple[list[bytes | None], array[int]]:
     decode = msgspec.json.Decoder(_AskedLine).decode
     for line in _lines(requests):
         body = decode(line).body
-        wanted = body.response_format or body.text
-        which.append(numbers.setdefault(None if wanted is None else bytes(wanted), len(numbers)))
+        wanted = bytes(body.response_format) or bytes(body.text)
+        which.append(numbers.setdefault(wanted if wanted not in (b"", b"null") else None, len(numbers)))
     return list(numbers), which
 
 

@@ -24,31 +24,53 @@ if TYPE_CHECKING:
 
     from bydawn.core.batch import Lane
     from bydawn.store.files import JobFiles
-    from bydawn.store.ledger import Segment
     from bydawn.store.records import BatchRecord, JobRecord
     from bydawn.store.sqlite import Store
 
-READ_WHOLE_BYTES = 16 << 20
+READ_WHOLE_BYTES = 32 << 20
 """Records of a batch up to this size are read in one go; larger ones row by row."""
 
 _encode = msgspec.json.Encoder().encode
+_CANCELLED = b',"status":"cancelled"'
 
 
 def result_lines(store: Store, files: JobFiles, job: JobRecord, *, raw: bool = False) -> Iterator[bytes]:
     """Yield the record of every request that has a final status, in row order, each a line of JSON."""
-    shelf = _Shelf(store, files, job, raw=raw)
     width = job.width
-    row = 0
-    with _Ids(files.ids, job.rows) as ids:
+    with _Shelf(store, files, job, raw=raw) as shelf, _Ids(files.ids, job.rows) as ids:
         for segment in store.segments(job.job_id):
             first = segment.first
-            for position, state in enumerate(segment.states):
-                if state < FIRST_FINAL:
-                    continue
-                ordinal = first + position
-                row = ordinal // width if width > 1 else ordinal
-                yield b'{"id":%b,"row":%d%b' % (ids.at(row), row, shelf.record(segment, position, ordinal))
+            for start, stop, owner in _runs(segment.owners):
+                get = None
+                for position in range(start, stop):
+                    state = segment.states[position]
+                    if state < FIRST_FINAL:
+                        continue
+                    if get is None:
+                        get = shelf.records(owner).get
+                    ordinal = first + position
+                    row = ordinal // width
+                    yield b'{"id":%b,"row":%d%b' % (ids.at(row), row, get(ordinal, state))
             shelf.forget_before(first + len(segment))
+
+
+def _runs(owners: array[int]) -> Iterator[tuple[int, int, int]]:
+    """Cut a segment where the owner changes: ``(start, stop, owner)``."""
+    start = 0
+    while start < len(owners):
+        owner = owners[start]
+        stop = start + 1
+        step = 1
+        while stop < len(owners) and owners[stop] == owner:  # gallop while whole blocks agree
+            block = owners[stop : stop + step]
+            if block.count(owner) == len(block):
+                stop += len(block)
+                step *= 2
+            else:
+                step = 1
+                stop += 1
+        yield start, stop, owner
+        start = stop
 
 
 FIRST_FINAL = SUCCEEDED
@@ -93,16 +115,22 @@ class _Shelf:
         self._batches = {batch.number: batch for batch in store.batches(job.job_id)}
         self._open: dict[int, _Records] = {}
 
-    def record(self, segment: Segment, position: int, ordinal: int) -> bytes:
-        """Return a request's record after ``row``: from the comma to the newline."""
-        owner = segment.owners[position]
+    def __enter__(self) -> _Shelf:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for records in self._open.values():
+            records.close()
+
+    def records(self, owner: int) -> _Records:
+        """Return the records of one batch."""
         records = self._open.get(owner)
         if records is None:
             batch = self._batches.get(owner)
             if batch is None:
                 raise StoreDamaged(f"the ledger names batch {owner}, which the job does not have")
             records = self._open[owner] = _Records(batch, self._files, self._lanes[batch.lane], raw=self._raw)
-        return records.get(ordinal, segment.states[position])
+        return records
 
     def forget_before(self, ordinal: int) -> None:
         """Close the batches whose rows are all before ``ordinal``."""
@@ -118,6 +146,7 @@ class _Records:
         self._lane = lane
         self._ordinals: Sequence[int] = load_rows(files.rows(batch.number), batch.rows)
         self._even = self._ordinals if isinstance(self._ordinals, range) else None
+        self._count = len(self._ordinals)
         self.last = self._ordinals[-1]
         self._file = self._data = None
         self._raw = _RawLines(files, batch.number) if raw else None
@@ -132,7 +161,7 @@ class _Records:
         """Return the record of ``ordinal``, or one that only states how it ended when the batch never ran."""
         even = self._even
         position = (ordinal - even.start) // even.step if even is not None else bisect_left(self._ordinals, ordinal)
-        if not 0 <= position < len(self._ordinals) or self._ordinals[position] != ordinal:
+        if not 0 <= position < self._count or self._ordinals[position] != ordinal:
             raise StoreDamaged(f"batch {self._batch.number} does not hold request {ordinal}, as the ledger says")
         if self._file is None:
             return self._without_answer(state)
@@ -143,6 +172,8 @@ class _Records:
         record = data[offset : offset + length] if data is not None else os.pread(self._file, length, offset)
         if len(record) != length:
             raise StoreDamaged(f"the results of batch {self._batch.number} are cut off")
+        if state == CANCELLED and not record.startswith(_CANCELLED):
+            return self._without_answer(state)  # an earlier answer of a request that was to be tried again
         if self._raw is None:
             return record
         return self._raw.attach(record, self._index[2][position], self._index[3][position])
@@ -157,7 +188,7 @@ class _Records:
         error = RowError("cancelled", None, "the job was cancelled before this request was sent", retryable=True)
         tail = Tail(
             STATUS_NAMES[state], str(self._lane.model), None, None, None, None, None, None, error,
-            self._batch.attempt - 1, None,
+            self._batch.attempt - (self._batch.state == "withdrawn"), None,
         )  # fmt: skip
         return b"," + _encode(tail)[1:] + b"\n"
 
@@ -197,7 +228,7 @@ def _as_json(line: bytes) -> bytes:
     """Return a provider's line, as a JSON text where it is no valid JSON itself (the codec may have mended it)."""
     try:
         msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # not JSON, or not even UTF-8
         return _encode(line.decode("utf-8", "replace"))
     return line
 
@@ -208,6 +239,6 @@ def _load_index(path: Path, count: int) -> tuple[array[Any], array[Any], array[A
         with path.open("rb") as file:
             for column in columns:
                 column.fromfile(file, count)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise StoreDamaged(f"{path} cannot be read: {error}") from error
     return columns

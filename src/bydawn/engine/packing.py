@@ -24,7 +24,7 @@ class Load:
         self.tokens = 0
 
     def take(self, size: int, inputs: int) -> bool:
-        """Count in one more row of ``size`` bytes, if it fits. An empty batch takes any row: it is checked elsewhere."""
+        """Count one more row of ``size`` bytes in, if it fits. An empty batch takes any row."""
         limits = self._limits
         tokens = self.tokens + -(-size // SAFE_BYTES_PER_TOKEN)
         if self.rows and (

@@ -172,6 +172,11 @@ class Planner:
             route.writer.close()
         return tuple(sorted((new for route in routes for new in route.writer.finished), key=lambda new: new.number))
 
+    def abandon(self) -> None:
+        """Close the batch files that were being written."""
+        for route in self._router.lanes.values():
+            route.writer.abandon()
+
     def loads(self) -> list[LaneLoad]:
         """What each lane carries, after `plan`."""
         return [self._load(lane, route) for lane, route in self._router.lanes.items()]

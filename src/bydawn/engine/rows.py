@@ -56,6 +56,14 @@ def position_in(ordinals: Sequence[int]) -> Callable[[int], int | None]:
     if isinstance(ordinals, range):
         first, step, count = ordinals.start, ordinals.step, len(ordinals)
 
+        if step == 1:
+
+            def in_run(ordinal: int) -> int | None:
+                position = ordinal - first
+                return position if 0 <= position < count else None
+
+            return in_run
+
         def in_range(ordinal: int) -> int | None:
             position, off = divmod(ordinal - first, step)
             return position if not off and 0 <= position < count else None

@@ -22,6 +22,7 @@ from bydawn.errors import (
     ProviderError,
     QuotaExhausted,
     TransportError,
+    UnexpectedAnswer,
 )
 from bydawn.store.records import lane_key
 
@@ -38,6 +39,9 @@ PROGRESS_EVERY_S = 0.5
 
 TICK_S = 2.0
 """How often the store is looked at whatever happens: another process may have cancelled the job."""
+
+UNREADABLE_ANSWERS_MAX = 4
+"""How many answers that cannot be read are put up with before a job with nothing at its provider gives up."""
 
 UNSAFE_GRACE_S = 10.0
 """How long an interrupted worker waits for a create that is on its way, so that it need not be looked for later."""
@@ -140,7 +144,8 @@ class Worker:
             delay_s = retry_delay(batch.looks, desk.settings, desk.rng, getattr(error, "retry_after_s", None))
             desk.store.update_batch(batch, looks=batch.looks + 1, look_at_s=desk.clock.now() + delay_s, note=str(error))
         desk.on_event(Notice("warning", f"batch {batch.number}: {action.kind} will be tried again: {error}"))
-        if not self._anything_at_stake():
+        passing = isinstance(error, UnexpectedAnswer) and batch.looks < UNREADABLE_ANSWERS_MAX
+        if not passing and not self._anything_at_stake():
             self._stop = error
 
     def _anything_at_stake(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from bydawn.engine.packing import Load
@@ -52,9 +53,9 @@ class DiskShelf:
 
     def close(self, number: int, file: BinaryIO, ordinals: array[int]) -> None:
         """Sync the file, then write ``requests/<number>.rows``."""
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
+        with file:
+            file.flush()
+            os.fsync(file.fileno())
         save_rows(self._files.rows(number), ordinals)
         sync_folder(self._files.rows(number).parent)
 
@@ -134,6 +135,13 @@ class LaneWriter:
         if answer_format not in self._formats and len(self._formats) < 2:
             self._formats.add(answer_format)
         return size
+
+    def abandon(self) -> None:
+        """Close the open file without keeping its batch."""
+        if self._file is not None:
+            with suppress(OSError):  # a full disk may refuse what was still to be written
+                self._file.close()
+            self._file = None
 
     def close(self) -> None:
         """Finish the open batch, if there is one."""

@@ -84,13 +84,14 @@ def _check(schema: dict[str, Any], path: Path) -> None:
     import jsonschema_rs  # here, because most commands need no schema
 
     try:
-        jsonschema_rs.validator_for(schema, retriever=_refuse_to_fetch)
+        jsonschema_rs.validator_for(schema, retriever=refuse_to_fetch)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"{path} is no valid JSON Schema: {reason}", hint="Correct the schema.") from None
 
 
-def _refuse_to_fetch(uri: str) -> Any:
+def refuse_to_fetch(uri: str) -> Any:
+    """Raise ValueError: a schema that refers to an address must not make anybody call it."""
     raise ValueError(f"schemas are not fetched from the network: {uri}")
 
 

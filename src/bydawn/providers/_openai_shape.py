@@ -37,6 +37,8 @@ def shape(fields: Fields, form: Form, endpoint: Endpoint) -> Shaped:
         if endpoint in {"embeddings", "moderations"}:
             return fields, ()
         raise ValueError(f"a row with 'input' does not fit the {endpoint} endpoint: write 'messages' or 'prompt'")
+    if endpoint == "completions" and "prompt" in fields:
+        return fields, ()
     return _to_single_text(fields, endpoint), ()
 
 

@@ -85,6 +85,10 @@ class Provider(Protocol):
         """Bring one result file to ``path``, whole."""
         ...
 
+    def size(self, file: ResultFile) -> Flow[int | None]:
+        """Ask how many bytes a result file has; None when the provider does not say."""
+        ...
+
     def cancel(self, provider_batch_id: str) -> Flow[None]:
         """Ask for the batch to be cancelled. Returns also when it had ended already."""
         ...

@@ -190,6 +190,11 @@ class OpenAI:
             )
         )
 
+    def size(self, file: ResultFile) -> Flow[int | None]:
+        """See `Provider.size`."""
+        found = _read((yield from _call(_get(f"/files/{_segment(file.file_id)}"))), _File)
+        return found.bytes if isinstance(found.bytes, int) else None
+
     def cancel(self, provider_batch_id: str) -> Flow[None]:
         """See `Provider.cancel`."""
         path = f"/batches/{_segment(provider_batch_id)}/cancel"

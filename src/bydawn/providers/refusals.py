@@ -9,18 +9,9 @@ from __future__ import annotations
 import re
 
 from bydawn.core.batch import BatchProblem, Refusal
+from bydawn.providers._openai_errors import QUOTA_WORDS
 
 _QUOTA = frozenset({"token_limit_exceeded"})
-_MONEY = frozenset(
-    {
-        "billing_hard_limit_reached",
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-    }
-)
 _LANE = frozenset({"model_not_found"})
 """Codes that speak of what all rows of a batch share."""
 
@@ -32,7 +23,7 @@ def read_refusal(problems: tuple[BatchProblem, ...]) -> Refusal:
     for problem in problems:
         if problem.code in _QUOTA:
             return Refusal("quota", problem.message, problem.code, limit=_limit(problem.message))
-        if problem.code in _MONEY:
+        if problem.code in QUOTA_WORDS:
             return Refusal("money", problem.message, problem.code)
     for problem in problems:
         if problem.code in _LANE:

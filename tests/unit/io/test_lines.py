@@ -114,7 +114,9 @@ def test_gzip_is_unpacked(read: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [GOOD, gzip.compress(GOOD * 1000)[:-9], gzip.compress(GOOD * 9)[:12] + b"\xff" * 40, b"\x1f"]
+    "content",
+    [GOOD, gzip.compress(GOOD * 1000)[:-9], gzip.compress(GOOD * 9)[:12] + b"\xff" * 40, b"\x1f"],
+    ids=["not packed", "cut off", "overwritten", "one byte"],
 )
 def test_damaged_gzip_is_a_problem(read: Callable[..., Any], content: bytes) -> None:
     got = read(content, "in.jsonl.gz")
