@@ -74,10 +74,24 @@ def _read_table(folder: Path, home: Path) -> dict[str, Any]:
                 table = tomllib.loads(path.read_text("utf-8"))
             except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
                 raise ConfigError(f"{path} cannot be read: {error}") from error
-            for name in table.keys() - _TABLES:
-                raise ConfigError(f"{path}: unknown table [{name}]", hint=f"Known: {', '.join(sorted(_TABLES))}.")
+            _check_shape(path, table)
             return table
     return {}
+
+
+def _check_shape(path: Path, table: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what is no table or holds the wrong things; rules and prices check their own."""
+    for name, value in table.items():
+        if name not in _TABLES:
+            raise ConfigError(f"{path}: unknown table [{name}]", hint=f"Known: {', '.join(sorted(_TABLES))}.")
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: {name} is no table", hint=f"Write [{name}] and its settings below it.")
+    for provider, url in table.get("base_urls", {}).items():
+        if not isinstance(url, str):
+            raise ConfigError(f"{path}: [base_urls] {provider} must be an address in quotes, not {url!r}")
+    for whose, limits in table.get("limits", {}).items():
+        if not isinstance(limits, dict):
+            raise ConfigError(f"{path}: limits of {whose!r} are no table", hint=f'Write [limits."{whose}"].')
 
 
 def _engine(env: Mapping[str, str], table: Mapping[str, Any]) -> EngineSettings:

@@ -144,5 +144,8 @@ def narrowed(limits: Limits, overrides: Mapping[str, Any], lane: Lane) -> Limits
             unknown = set(table) - {field.name for field in dataclass_fields(limits)}
             if unknown:
                 raise ConfigError(f"[limits.{name!r}] has unknown keys: {', '.join(sorted(unknown))}")
+            for key, value in table.items():
+                if type(value) is not int or value < 1:
+                    raise ConfigError(f"[limits.{name!r}] {key} must be a whole number above 0, not {value!r}")
             limits = replace(limits, **table)
     return limits
