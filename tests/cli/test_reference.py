@@ -1,35 +1,13 @@
-"""The commands' page in the docs is what the commands say of themselves."""
+"""Every option is explained, and is what the layers below take. The page itself: tests/docs/test_reference.py."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 import click
-import pytest
 
 from bydawn.cli.app import COMMANDS, app
 from bydawn.cli.options import ENDPOINTS, FORMATS, SANDBOX_SETTINGS, STANDARD_STREAM, sandbox_options
 from bydawn.core import request
 from bydawn.io import sinks
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def script() -> Any:
-    """The script that writes the page."""
-    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "scripts" / "make_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_page_is_up_to_date(script: Any) -> None:
-    assert script.PAGE.read_text("utf-8") == script.page(), "run: python scripts/make_reference.py"
 
 
 def test_every_option_is_explained() -> None:
