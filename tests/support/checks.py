@@ -19,7 +19,6 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
-
     from pathlib import Path
 
     from support.lab import Run

@@ -73,7 +73,7 @@ class LabClient(Client):
 
     def __init__(self, lab: Lab, settings: Settings, network: Network, loop: VirtualLoop) -> None:
         super().__init__(
-            settings, clock=LoopClock(loop, lab.skew_s), rng=Random(f"{lab.seed} {lab.folder.name} {lab.sessions}")
+            settings, clock=LoopClock(loop, lab.skew_s), rng=Random(f"{lab.seed} {lab.salt} {lab.sessions}")
         )
         self.store._db.execute("PRAGMA synchronous = OFF")
         self._network = network
@@ -105,6 +105,7 @@ class Lab:
     skew_s: float = 0.0
     now_s: float = EPOCH
     sessions: int = 0
+    salt: str = ""
     trip: Trip | None = None
     on_step: Callable[[str, Steps], None] | None = None
     options: JobOptions = field(default_factory=lambda: JobOptions(models=(MODEL,)))
@@ -128,7 +129,8 @@ class Lab:
         shutil.copytree(self.folder, folder)
         now_s = self.loop.now() if self.loop is not None else self.now_s
         fresh = {"loop": None, "world": None, "task": None, "on_step": None, "trip": None}
-        return replace(self, folder=folder, now_s=now_s, **{**fresh, **changes})
+        salt = f"{self.salt}/{folder.name}"
+        return replace(self, folder=folder, now_s=now_s, salt=salt, **{**fresh, **changes})
 
     def world_config(self, **changes: Any) -> None:
         """Change the running sandbox's settings until its end."""
