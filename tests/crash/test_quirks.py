@@ -168,9 +168,7 @@ def test_a_batch_of_which_every_row_failed(folder: Path, status: int) -> None:
 
 
 @pytest.mark.parametrize("batches", [(1,), (1, 2)])
-def test_a_file_whose_last_line_stays_cut_loses_that_row_alone(
-    folder: Path, batches: tuple[int, ...]
-) -> None:
+def test_a_file_whose_last_line_stays_cut_loses_that_row_alone(folder: Path, batches: tuple[int, ...]) -> None:
     lab = lab_of(folder, BatchFault(quirk="cut_last_line", batches=batches))
 
     run = lab.run(make_rows(COUNT))
