@@ -55,10 +55,10 @@ TIMED_OUT_ONCE = Script("[[sandbox: timeout times=1]]", (0, 200), "succeeded")
 LOST_ONCE = Script("[[sandbox: missing times=1]]", (200, 200), "succeeded")
 
 
-def make_rows(count: int, scripts: Mapping[int, Script] | None = None) -> list[dict[str, Any]]:
-    """Return requests whose text carries their number and their script."""
+def make_rows(count: int, scripts: Mapping[int, Script] | None = None, first: int = 0) -> list[dict[str, Any]]:
+    """Return requests whose text carries their number, counted from ``first``, and their script."""
     scripts = scripts or {}
-    return [_row(number, scripts.get(number, PLAIN)) for number in range(count)]
+    return [_row(number, scripts.get(number, PLAIN)) for number in range(first, first + count)]
 
 
 def _row(number: int, script: Script) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def check_output(output: bytes, count: int, scripts: Mapping[int, Script]) -> No
     assert [record["status"] for record in records] == wanted
 
 
-def check_answers(lab: Lab, output: bytes) -> None:
-    """Every row has an answer that the provider gave to that very row."""
+def check_answers(lab: Lab, output: bytes, first: int = 0) -> None:
+    """Every row has an answer that the provider gave to that very row; ``first`` is the number of the job's row 0."""
     given: dict[int, set[str]] = defaultdict(set)
     for batch in provider_batches(lab):
         path = lab.provider / "files" / (batch["output_file_id"] or "none")
@@ -101,7 +101,7 @@ def check_answers(lab: Lab, output: bytes) -> None:
                     given[rows[answer["custom_id"]]].add(message["content"])
     for record in records_of(output):
         if record["status"] == "succeeded":
-            assert record["text"] in given[record["row"]], f"row {record['row']} has another row's answer"
+            assert record["text"] in given[first + record["row"]], f"row {record['row']} has another row's answer"
 
 
 def records_of(output: bytes) -> Records:
@@ -123,12 +123,13 @@ def check_executions(lab: Lab, count: int, scripts: Mapping[int, Script]) -> Non
 
 
 def executions(lab: Lab) -> dict[int, list[int]]:
-    """Return the statuses that each row was executed with, over all batches."""
-    carried = {batch["id"]: carried_rows(lab, batch) for batch in provider_batches(lab)}
+    """Return the statuses that each row was executed with, batch by batch as they were created."""
     found: dict[int, list[int]] = defaultdict(list)
     with _database(lab) as db:
-        for batch_id, custom_id, status in db.execute("SELECT batch_id, custom_id, status FROM rows"):
-            found[carried[batch_id][custom_id]].append(status)
+        for batch in provider_batches(lab):
+            rows = carried_rows(lab, batch)
+            for custom_id, status in db.execute("SELECT custom_id, status FROM rows WHERE batch_id = ?", [batch["id"]]):
+                found[rows[custom_id]].append(status)
     return found
 
 

@@ -15,6 +15,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+import httpx2
+
 from bydawn.client import Client
 from bydawn.config import Settings, account_for
 from bydawn.core.events import Notice
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import httpx2
     from starlette.applications import Starlette
 
     from bydawn.core.events import Event
@@ -72,11 +73,17 @@ class LabClient(Client):
     """A client whose network is the laboratory's, and whose database does not wait for the disk."""
 
     def __init__(self, lab: Lab, settings: Settings, network: Network, loop: VirtualLoop) -> None:
-        super().__init__(
-            settings, clock=LoopClock(loop, lab.skew_s), rng=Random(f"{lab.seed} {lab.salt} {lab.sessions}")
-        )
+        rng = Random(f"{lab.seed} {lab.salt} {lab.sessions}")  # no two processes draw the same
+        super().__init__(settings, clock=LoopClock(loop, lab.skew_s), rng=rng)
         self.store._db.execute("PRAGMA synchronous = OFF")
+        self._lab = lab
         self._network = network
+        self._loop = loop
+
+    def sibling(self, name: str) -> LabClient:
+        """Return the client of another process that works in the same home at the same time."""
+        lab = replace(self._lab, salt=f"{self._lab.salt} {name}")
+        return LabClient(lab, self.settings, self._network, self._loop)
 
     def driver(self, provider: str) -> Driver:
         """See `Client.driver`."""
@@ -113,6 +120,7 @@ class Lab:
     loop: VirtualLoop | None = None
     world: World | None = None
     task: asyncio.Task[Any] | None = None
+    frozen: bool = False
 
     @property
     def home(self) -> Path:
@@ -152,14 +160,32 @@ class Lab:
         """Run ``work`` in a new process, so to speak, with the sandbox beside it."""
         run = Run()
         self.sessions += 1
-        with (
-            _opened_world(self) as app,
-            watching(self.home, self._report) as steps,
-            patch.object(worker, "TICK_S", 3600.0),
-        ):
+        with _opened_world(self) as app, watching(self.home, self._report) as steps, _patient():
             _, self.now_s = run_virtually(self.now_s, lambda loop: self._in_loop(loop, app, steps, work, run))
         self.loop = self.world = self.task = None
+        self._thaw()
         return run
+
+    def die(self) -> None:
+        """End bydawn's process at this very moment, as ``kill -9`` does; the provider goes on.
+
+        Call it from `on_step`. What the dying code still does to its home is thrown away.
+        """
+        if not self.frozen:
+            self.frozen = True
+            shutil.copytree(self.home, self.folder / "frozen")
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Interrupt bydawn, as Ctrl-C does."""
+        assert self.task is not None
+        self.task.cancel()
+
+    def _thaw(self) -> None:
+        if self.frozen:
+            shutil.rmtree(self.home)
+            (self.folder / "frozen").rename(self.home)
+            self.frozen = False
 
     async def _in_loop(
         self,
@@ -200,6 +226,8 @@ class Lab:
             calls += 1
             if calls > MAX_CALLS:
                 raise Hang(f"{MAX_CALLS} calls, the last of them {request.method} {request.url.path}")
+            if self.frozen:
+                raise httpx2.ConnectError("this process is dead", request=request)
             steps.reach(f"send {request.method} {request.url.path}")
             if self.trip is not None:
                 await self.trip(request)
@@ -214,6 +242,13 @@ class Lab:
             environment={"OPENAI_API_KEY": self.key},
             realm="sandbox",
         )
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Look only once an hour at what other processes have done: in virtual time nobody watches."""
+    with patch.object(worker, "TICK_S", 3_600.0), patch("bydawn.client.job.FOLLOW_EVERY_S", 3_600.0):
+        yield
 
 
 def catch_up(world: World, now_s: float) -> None:

@@ -36,13 +36,16 @@ class Network(httpx2.AsyncBaseTransport):
         self._trip = trip
         self._on_chunk = on_chunk
         self._tasks: set[asyncio.Task[None]] = set()
+        self._late: dict[asyncio.Task[None], tuple[httpx2.Request, bytes]] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         body = b"".join([chunk async for chunk in request.stream])  # type: ignore[union-attr]
         try:
             await self._trip(request)
         except Late as late:
-            self._spawn(self._deliver_late(request, body, late.delay_s))
+            task = self._spawn(self._deliver_late(request, body, late.delay_s))
+            self._late[task] = request, body
+            task.add_done_callback(lambda done: self._late.pop(done, None))
             raise httpx2.ReadTimeout("no answer in time", request=request) from None
         answer = _Answer(request.extensions.get("timeout", {}).get("read"), self._on_chunk)
         answer.task = self._spawn(self._serve(request, body, answer))
@@ -50,10 +53,13 @@ class Network(httpx2.AsyncBaseTransport):
         return httpx2.Response(status, headers=headers, stream=answer)
 
     async def aclose(self) -> None:
-        """Drop what is still under way: the other side never learns."""
+        """Drop what is still under way; only what is late arrives now, when its sender is gone."""
+        late = list(self._late.values())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for request, body in late:
+            await self._serve(request, body, _Answer(None, self._on_chunk))
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
