@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bydawn.core.result import Status
 from bydawn.store import ledger
 from bydawn.store.ledger import SEGMENT_ROWS, STATUS_CODES, STATUS_NAMES, Segment, by_segment
 
+quick = settings(max_examples=80, deadline=None, derandomize=True)
 ENTRIES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2**32 - 1)), max_size=300)
 
 
@@ -21,6 +22,7 @@ def test_bytes_that_are_no_whole_entries_are_refused(size: int) -> None:
         Segment.unpack(7, bytes(size))
 
 
+@quick
 @given(number=st.integers(0, 2**40), entries=ENTRIES)
 def test_what_is_packed_is_unpacked(number: int, entries: list[tuple[int, int]]) -> None:
     states, owners = bytearray(state for state, _ in entries), array("I", [owner for _, owner in entries])
@@ -41,6 +43,7 @@ def test_a_full_segment_fits() -> None:
     assert full.first == 2 * SEGMENT_ROWS
 
 
+@quick
 @given(ordinals=st.lists(st.integers(0, 60), unique=True).map(sorted))
 def test_cuts_cover_all_ordinals_once_and_never_cross_a_border(ordinals: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -52,6 +55,7 @@ def test_cuts_cover_all_ordinals_once_and_never_cross_a_border(ordinals: list[in
     assert [number for number, _, _ in cuts] == sorted({number for number, _, _ in cuts})
 
 
+@quick
 @given(first=st.integers(0, 20), count=st.integers(0, 40), step=st.integers(1, 9))
 def test_a_range_is_cut_like_a_list(first: int, count: int, step: int) -> None:
     ordinals = range(first, first + count * step, step)
