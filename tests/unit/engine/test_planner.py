@@ -356,6 +356,7 @@ KINDS: dict[str, Callable[[str], dict[str, Any]]] = {
     "mark before": lambda text: {"metadata": MARK, "messages": say(text)},
     "mark after": lambda text: {"messages": say(text), "metadata": MARK},
     "system": lambda text: {"messages": say(text, system=True)},
+    "system later": lambda text: {"messages": say(text, system=len(text) > 1)},
     "temperature": lambda text: {"temperature": 0.5, "messages": say(text)},
     "tools": lambda text: {"messages": say(text), "tools": TOOLS},
     "tools, no effort": lambda text: {"messages": say(text), "tools": TOOLS, "reasoning_effort": "none"},
