@@ -73,6 +73,8 @@ def test_a_batch_has_whole_rows_and_at_least_one(load: Load, written: str, rows:
         ("[base_urls]\nopenai = 5\n", "openai"),
         ("limits = 5\n", "limits"),
         ("[limits]\nopenai = 5\n", "openai"),
+        ("[limits.mars]\nrows = 5\n", "'mars'"),
+        ("[base_urls]\nmars = 'http://127.0.0.1'\n", "'mars'"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(load: Load, toml: str | bytes, named: str) -> None:
@@ -180,11 +182,12 @@ def test_without_a_key_the_variable_is_named(load: Load, env: dict[str, str]) ->
     [
         ("", None, "https://api.openai.com/v1"),
         ("https://eu.api.openai.com/v1", None, "https://eu.api.openai.com/v1"),
-        ("https://eu.api.openai.com/v1", "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1"),
+        ("https://eu.api.openai.com/v1", "http://127.0.0.1:9/v1", "https://eu.api.openai.com/v1"),
         ("", "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1"),
     ],
 )
 def test_which_address_is_used(load: Load, env_url: str, set_url: str | None, used: str) -> None:
+    """As with everything else, the environment is stronger than the file."""
     toml = f"[base_urls]\nopenai = '{set_url}'\n" if set_url else ""
     account = account_for(OpenAI(), load({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": env_url}, toml))
     assert account.base_url == used

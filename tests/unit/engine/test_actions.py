@@ -335,6 +335,17 @@ def test_looks_are_spaced_out_until_something_changes(scene: Scene) -> None:
     assert scene.batch.provider_status == "finalizing"
 
 
+@pytest.mark.parametrize(("late_s", "told"), [(0, False), (86_400, True)])
+def test_a_batch_past_its_window_is_told_of_but_not_given_up(scene: Scene, late_s: float, told: bool) -> None:
+    """It may still run, and be billed."""
+    scene.sent()
+    scene.replies["GET", "/batches/batch_1"] = [{"id": "batch_1", "status": "in_progress", "expires_at": START_S}]
+    scene.clock.now_s += late_s
+    scene.act("poll")
+    assert scene.batch.state == "in_progress"
+    assert (scene.batch.note is not None) == told
+
+
 @pytest.mark.parametrize("error", [NotFound("gone", status=404), Rejected("no", status=400)])
 def test_a_cancel_that_is_refused_leaves_the_rest_to_polling(scene: Scene, error: ProviderError) -> None:
     scene.sent()
@@ -423,11 +434,22 @@ def test_a_second_look_that_finds_the_file_gone_keeps_the_first(scene: Scene) ->
     assert scene.batch.tally.succeeded == 2
 
 
-def test_rows_missing_from_a_file_that_came_cut_are_not_paid_for_again(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("received", "states"),
+    [
+        (output(0, 1, 2, 3)[:-30], [SUCCEEDED] * 3 + [WAITING]),
+        (output(0, 1, 2)[:-30], [SUCCEEDED] * 2 + [FAILED] * 2),
+        (b"", [FAILED] * 4),
+    ],
+)
+def test_a_file_that_keeps_coming_cut_costs_at_most_its_last_line_twice(
+    scene: Scene, received: bytes, states: list[int]
+) -> None:
+    """Rows that are lost with the rest of the file were answered, and billed: they are not sent again by themselves."""
     scene.ended(output="file-o")
-    scene.replies |= {CONTENT: [output(0, 1, 2, 3)[:-30]], ("GET", "/files/file-o"): [{"id": "file-o"}]}
-    collect_to_the_end(scene)
-    assert scene.states == [SUCCEEDED] * 3 + [FAILED]
+    scene.replies |= {CONTENT: [received], ("GET", "/files/file-o"): [{"id": "file-o", "bytes": 10_000}]}
+    assert collect_to_the_end(scene) > 2
+    assert scene.states == states
 
 
 # Cancelling what is here

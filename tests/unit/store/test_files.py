@@ -23,7 +23,7 @@ def files(tmp_path: Path) -> JobFiles:
 
 
 def paths(files: JobFiles) -> set[Path]:
-    sent = {files.ids, files.spooled, files.requests(1), files.rows(1)}
+    sent = {files.ids, files.requests(1), files.rows(1)}
     came = {files.received(1, "output"), files.received(1, "error"), files.strays(1)}
     return sent | came | {files.results(1), files.index(1)}
 
@@ -33,12 +33,12 @@ def left(files: JobFiles) -> set[Path]:
 
 
 def test_every_file_has_a_place_of_its_own(files: JobFiles) -> None:
-    assert len(paths(files)) == 9
+    assert len(paths(files)) == 8
     assert left(files) == paths(files)
     assert paths(files).isdisjoint({files.requests(2), files.rows(2), files.results(2), files.index(2)})
 
 
-def test_a_plan_that_was_cut_off_is_dropped_but_not_its_input(files: JobFiles) -> None:
+def test_a_plan_that_was_cut_off_is_dropped(files: JobFiles) -> None:
     files.drop_plan()
     assert left(files) == paths(files) - {files.requests(1), files.rows(1), files.ids}
     files.drop_plan()
