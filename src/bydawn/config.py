@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bydawn.core.settings import EngineSettings
 from bydawn.errors import ConfigError
+from bydawn.providers.registry import PROVIDERS
 from bydawn.transports.account import Account, Secret
 
 if TYPE_CHECKING:
@@ -86,6 +87,12 @@ def _check_shape(path: Path, table: Mapping[str, Any]) -> None:
             raise ConfigError(f"{path}: unknown table [{name}]", hint=f"Known: {', '.join(sorted(_TABLES))}.")
         if not isinstance(value, dict):
             raise ConfigError(f"{path}: {name} is no table", hint=f"Write [{name}] and its settings below it.")
+    for name in ("base_urls", "limits", "rules"):
+        for whose in table.get(name, {}):
+            if whose.partition("/")[0] not in PROVIDERS:
+                raise ConfigError(
+                    f"{path}: [{name}] names {whose!r}, which is no provider", hint=f"Known: {', '.join(PROVIDERS)}."
+                )
     for provider, url in table.get("base_urls", {}).items():
         if not isinstance(url, str):
             raise ConfigError(f"{path}: [base_urls] {provider} must be an address in quotes, not {url!r}")
@@ -153,5 +160,5 @@ def account_for(provider: Provider, settings: Settings) -> Account:
             f"there is no key for {provider.name}",
             hint=f"Set {provider.key_variables[0]}, or try the job with --sandbox, which needs none.",
         )
-    base_url = settings.base_urls.get(provider.name) or env.get(provider.base_url_variable) or provider.base_url
+    base_url = env.get(provider.base_url_variable) or settings.base_urls.get(provider.name) or provider.base_url
     return Account(provider=provider.name, base_url=base_url, key=Secret(key))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 INPUT_ENDPOINTS: dict[str, Endpoint] = {"embeddings": "embeddings", "moderations": "moderations"}
 """Where models of these kinds take their text; any other takes an ``input`` on responses."""
 
+TEXT_ENDPOINTS: dict[str, Endpoint] = {**INPUT_ENDPOINTS, "completions": "completions"}
+"""Where a prompt goes for models that do not chat."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatExit:
@@ -41,8 +44,8 @@ def choose_endpoint(
         return wanted, None
     if form == "input":
         return INPUT_ENDPOINTS.get(facts.kind, "responses"), None
-    if facts.kind in INPUT_ENDPOINTS:
-        return INPUT_ENDPOINTS[facts.kind], None
+    if facts.kind in TEXT_ENDPOINTS:
+        return TEXT_ENDPOINTS[facts.kind], None
     leaving = facts.chat_exit
     if leaving is not None and leaving.concerns(fields):
         return "responses", leaving.adjustment

@@ -291,6 +291,6 @@ def _refuse_adjustments(adjustments: Sequence[tuple[Any, int]]) -> None:
             f"{what.parameter} {what.action} for {rows} rows: {what.detail}" for what, rows in adjustments
         )
         raise StrictRefusal(
-            f"strict: {len(adjustments)} adjustments would be made ({shown})",
+            f"strict: requests would be adjusted: {shown}",
             hint="Change the requests, or run without --strict.",
         )

@@ -91,7 +91,7 @@ class BatchReport:
     """What the provider says of a batch now.
 
     ``phase``: ``in_progress``, ``cancelling`` or ``ended``; an unknown status word stays ``in_progress`` and is kept in
-    ``status``. ``refusal`` is set when the whole batch was refused before any row ran (validation, quota).
+    ``status``. ``problems`` say why a whole batch was refused before any row ran (validation, quota).
     """
 
     provider_batch_id: str

@@ -46,6 +46,9 @@ LOOKS_BEFORE_ABSENT = 3
 """How many times a provider's list must be read in vain, besides the time that must pass, before a create counts as
 never done."""
 
+OVERDUE_GRACE_S = 3600.0
+"""Providers take a while to wind up a batch whose window has passed (finalizing for hours is known: openai.md §9)."""
+
 REPORT_GONE_AFTER_S = 26 * 3600.0
 """When a batch that the provider no longer knows is given up: the 24-hour window and two hours of grace."""
 
@@ -208,7 +211,7 @@ class Actions:
                 provider_status=report.status,
                 counts=report.counts,
                 expires_at_s=report.expires_at_s,
-                note=None,
+                note=self._overdue(report),
             )
         elif report.end_reason == "failed" and not report.files:
             refusal = self._desk.provider(batch).read_refusal(report.problems)
@@ -226,6 +229,12 @@ class Actions:
                 look_at_s=0.0,
                 note=None,
             )
+
+    def _overdue(self, report: BatchReport) -> str | None:
+        """A remark on a batch that should have ended. It is not given up: it may still run, and be billed."""
+        if report.expires_at_s is None or self._desk.clock.now() < report.expires_at_s + OVERDUE_GRACE_S:
+            return None
+        return "past its completion window and still not ended: ask the provider, or `bydawn cancel`"
 
     def _look_again(self, batch: BatchRecord, *, looks: int, **changes: object) -> None:
         desk = self._desk
@@ -263,7 +272,7 @@ class Actions:
             if self._may_look_again(batch, suspect=suspect):
                 await self._look_again_at_files(batch, collected)
                 return
-            if suspect:  # what is missing was answered, and paid for
+            if suspect and collected.tally.missing > collected.unread:  # more was lost than a line or two that came cut
                 collected = await asyncio.to_thread(decode_batch, replace(task, no_line=answers_lost))
         self._warn(batch, collected)
         self._commit(batch, "collect", task.ordinals, collected)

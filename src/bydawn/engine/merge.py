@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bydawn.store.records import BatchRecord, JobRecord
     from bydawn.store.sqlite import Store
 
-READ_WHOLE_BYTES = 32 << 20
+READ_WHOLE_BYTES = 8 << 20
 """Records of a batch up to this size are read in one go; larger ones row by row."""
 
 _encode = msgspec.json.Encoder().encode

@@ -150,8 +150,9 @@ class Planner:
     def _keep(self, request: Request, made: list[tuple[Recipe, bool] | None]) -> None:
         """Keep a row's recipes for its mould when all of them will do; else only count what they did."""
         recipes = [item[0] for item in made if item is not None]
-        if request.mould is not None and all(item is not None and item[1] for item in made):
-            self._recipes[request.mould] = recipes
+        mould = request.mould
+        if mould is not None and mould not in self._recipes and all(item is not None and item[1] for item in made):
+            self._recipes[mould] = recipes
         else:
             for recipe in recipes:
                 self._retire(recipe)

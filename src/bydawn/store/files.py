@@ -2,7 +2,6 @@
 
     <home>/bydawn.db                     jobs, batches, packed ledger
     <home>/jobs/<job>/lock               held by the process that works on the job
-                      input.jsonl        rows that came from Python or standard input
                       ids                one JSON text per ordinal, when the input has ids of its own
                       requests/000001.jsonl   the exact bytes sent      requests/000001.rows   their ordinals
                       received/000001.output  the exact bytes received  received/000001.error
@@ -65,7 +64,6 @@ class JobFiles:
         self.folder = home / "jobs" / job_id
         self.lock = self.folder / "lock"
         self.ids = self.folder / "ids"
-        self.spooled = self.folder / "input.jsonl"
 
     def create(self) -> None:
         """Make the folders."""
@@ -97,7 +95,7 @@ class JobFiles:
         return self.folder / "strays" / f"{batch:06d}.jsonl"
 
     def drop_plan(self) -> None:
-        """Remove what an interrupted planning wrote; the spooled input stays."""
+        """Remove what an interrupted planning wrote."""
         for path in (self.folder / "requests").glob("*"):
             path.unlink()
         self.ids.unlink(missing_ok=True)

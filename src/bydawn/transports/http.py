@@ -43,6 +43,9 @@ MAX_ANSWER_BYTES = 64_000_000
 """Where a runaway answer that is held in memory is stopped: a page of 100 batches has about 0.2 MB."""
 
 MAX_CONNECTIONS = 8
+
+SHORTEST_KEY = 8
+"""No provider's key is shorter; local servers take any word for one."""
 """How many calls are under way at once."""
 
 
@@ -172,9 +175,11 @@ class HttpTransport:
         return WireResponse(status=answer.status_code, headers=self._headers(answer), body=masked)
 
     def _masked(self, answer: httpx2.Response, body: bytes) -> bytes:
-        """Hide our key in answers that become errors: services repeat what they were sent."""
-        if answer.is_success or not (key := self._account.key.reveal()):
-            return body
+        """Hide our key in what is read into memory: services repeat what they were sent, and any answer may end up in
+        an error's text."""
+        key = self._account.key.reveal()
+        if len(key) < SHORTEST_KEY and answer.is_success:
+            return body  # so short a word may stand anywhere in an answer
         return body.replace(key.encode(), HIDDEN.encode())
 
     def _headers(self, answer: httpx2.Response) -> dict[str, str]:

@@ -118,4 +118,8 @@ def _cost(plan: LanePlan) -> str:
 def _most(cost_usd: Decimal | None) -> str:
     from bydawn.cli.texts import money
 
-    return "no upper bound (set max_tokens to get one)" if cost_usd is None else f"at most {money(cost_usd)} in all"
+    return (
+        "no upper bound (set max_tokens to get one)"
+        if cost_usd is None
+        else f"about {money(cost_usd)} if every answer uses all it may"
+    )
