@@ -190,14 +190,14 @@ def test_a_configuration_is_accepted(block: Block, tmp_path: Path) -> None:
     load_prices(settings.prices)
 
 
-def test_an_address_in_the_file_counts_more_than_the_variable(tmp_path: Path) -> None:
-    """As the page says of base_urls, and only of them."""
+def test_the_environment_counts_more_than_the_file(tmp_path: Path) -> None:
+    """As the page says, of addresses too."""
     settings = config.Settings(
         home=tmp_path,
         base_urls={"openai": "https://file.example/v1"},
         environment={"OPENAI_API_KEY": "sk-a", "OPENAI_BASE_URL": "https://variable.example/v1"},
     )
-    assert config.account_for(get_provider("openai"), settings).base_url == "https://file.example/v1"
+    assert config.account_for(get_provider("openai"), settings).base_url == "https://variable.example/v1"
     (tmp_path / config.CONFIG_NAME).write_text("[engine]\npoll_max_s = 50\n", encoding="utf-8")
     read = config.load_settings({"BYDAWN_POLL_MAX": "70"}, home=tmp_path, folder=tmp_path / "elsewhere")
     assert read.engine.poll_max_s == 70
