@@ -112,10 +112,10 @@ class Refusal:
 
     ``quota``: too many tokens enqueued, wait (``limit`` when the provider names it); ``money``: pause the job;
     ``rows``: ``bad`` maps 1-based lines to their problems, the others are sent again; ``lane``: no row of this lane can
-    work; ``unknown``: try again a few times.
+    work; ``size``: too much for one batch, halve it; ``unknown``: try again a few times.
     """
 
-    kind: Literal["quota", "money", "rows", "lane", "unknown"]
+    kind: Literal["quota", "money", "rows", "lane", "size", "unknown"]
     message: str
     code: str | None = None
     bad: tuple[tuple[int, BatchProblem], ...] = ()

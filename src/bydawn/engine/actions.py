@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bydawn.core.batch import RESULT_KINDS, Refusal, ResultFile, Submission
 from bydawn.core.events import Notice
@@ -140,8 +140,8 @@ class Actions:
             desk.store.update_batch(batch, **changes)
 
     def _refuse_sending(self, batch: BatchRecord, error: Rejected | NotFound) -> None:
-        refusal = Refusal("unknown", str(error), error.code)
-        self.refuse(batch, refusal, halve=isinstance(error, TooLarge))
+        kind: Literal["size", "unknown"] = "size" if isinstance(error, TooLarge) else "unknown"
+        self.refuse(batch, Refusal(kind, str(error), error.code))
 
     # Settling
 
@@ -385,14 +385,13 @@ class Actions:
 
     # Refusals, withdrawals, new plans
 
-    def refuse(self, batch: BatchRecord, refusal: Refusal, *, halve: bool = False) -> None:
+    def refuse(self, batch: BatchRecord, refusal: Refusal) -> None:
         """Commit that the whole batch was refused before any row ran; its good rows return to planning."""
         desk = self._desk
         bad = {line: problem for line, problem in refusal.bad if 1 <= line <= batch.rows}
         if refusal.kind == "rows" and not bad:
             refusal = replace(refusal, kind="unknown")
-        hopeless = refusal.kind == "lane" or (refusal.kind == "unknown" and batch.refusals + 1 >= MAX_REFUSALS)
-        retryable = not hopeless
+        retryable = not _hopeless(batch, refusal)
 
         def verdict(position: int) -> Answer:
             problem = bad.get(position + 1)
@@ -407,7 +406,7 @@ class Actions:
         task = self._task(batch, received=(), no_line=verdict)
         collected = decode_batch(task)
         note = f"refused: {refusal.message}"
-        limits = self._smaller(batch, refusal, halve=halve)
+        limits = self._smaller(batch, refusal)
         delay_s = self._refusal_delay(batch, refusal)
         self._commit(
             batch, "refuse", task.ordinals, collected, note=note, look_at_s=self._later(delay_s),
@@ -427,7 +426,7 @@ class Actions:
             return retry_delay(batch.refusals, desk.settings, desk.rng)
         return 0.0
 
-    def _smaller(self, batch: BatchRecord, refusal: Refusal, *, halve: bool) -> dict[str, str]:
+    def _smaller(self, batch: BatchRecord, refusal: Refusal) -> dict[str, str]:
         """Note by how much the batches that take over the rows must be smaller, as facts of the refused one."""
         desk = self._desk
         if refusal.kind == "quota":
@@ -436,7 +435,7 @@ class Actions:
                 return {}
             others = desk.store.enqueued_tokens(desk.realm).get(lane_key(desk.lane(batch)), 0) - batch.input_tokens
             return {} if others > 0 else {"max_tokens": str(max(1, batch.input_tokens // 2))}
-        if halve or (refusal.kind == "rows" and batch.refusals >= MAX_REFUSALS):
+        if refusal.kind == "size" or (refusal.kind == "rows" and batch.refusals >= MAX_REFUSALS):
             return {"max_rows": str(max(1, batch.rows // 2))}
         return {}
 
@@ -487,3 +486,10 @@ class Actions:
 
     def _later(self, delay_s: float) -> float:
         return self._desk.clock.now() + delay_s
+
+
+def _hopeless(batch: BatchRecord, refusal: Refusal) -> bool:
+    """Whether the rows of a refused batch will be refused however often they are sent."""
+    if refusal.kind == "size":
+        return batch.rows == 1
+    return refusal.kind == "lane" or (refusal.kind == "unknown" and batch.refusals + 1 >= MAX_REFUSALS)

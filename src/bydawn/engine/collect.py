@@ -20,7 +20,6 @@ from bydawn.core.result import Answer, RowError, Usage
 from bydawn.engine.answers import AnswerCheck
 from bydawn.engine.policy import judge
 from bydawn.engine.purse import Purse
-from bydawn.engine.rows import position_in
 from bydawn.engine.writing import PER_ROW
 from bydawn.errors import UnexpectedAnswer
 from bydawn.store.files import create_private, sync_folder
@@ -124,12 +123,11 @@ class _Decoder:
         count = batch.rows
         self._task = task
         self._batch = batch
-        self._prefix = f"{batch.nonce}-"
         self._purse = Purse(task.rates)
         self._buffer = bytearray()
         self._results = results
         self._strays = strays
-        self._position = position_in(task.ordinals)
+        self._positions = {f"{batch.nonce}-{ordinal}": position for position, ordinal in enumerate(task.ordinals)}
         self._encode = msgspec.json.Encoder().encode_into
         self._model = str(task.lane.model)
         self._check = _checker(task)
@@ -149,7 +147,7 @@ class _Decoder:
         decode = self._task.provider.decode
         endpoint = self._task.lane.endpoint
         base = RAW_ERROR_FILE if kind == "error" else 0
-        states, position_of = self.states, self._position_of
+        states, position_of = self.states, self._positions.get
         with path.open("rb", buffering=BLOCK) as file:
             offset = 0
             for line in file:
@@ -171,15 +169,6 @@ class _Decoder:
                 self._raw_offsets[position] = base | here
                 self._raw_lengths[position] = size
                 self._add(position, answer)
-
-    def _position_of(self, custom_id: str) -> int | None:
-        """Return which row of the batch a custom_id names; None unless it is one that we wrote, to the letter."""
-        prefix = self._prefix
-        try:
-            ordinal = int(custom_id[len(prefix) :])
-        except ValueError:
-            return None
-        return self._position(ordinal) if f"{prefix}{ordinal}" == custom_id else None
 
     def _count_stray(self, line: bytes, *, known: bool) -> None:
         if known:

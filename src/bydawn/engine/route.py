@@ -81,6 +81,9 @@ class Router:
         self._numbers = count(1)
         self._routes: dict[tuple[object, ...], tuple[Route, Adjustment | None]] = {}
         self._models = [parse_model(text, KNOWN_PROVIDERS) for text in options.models]
+        for model in self._models:
+            if self._models.count(model) > 1:
+                raise ConfigError(f"{model} is named twice", hint="Every row would be sent to it, and paid for, twice.")
         self._provider = self._models[0].provider if self._models else None
         self.lanes: dict[Lane, Route] = {}
         self.width = max(1, len(self._models))

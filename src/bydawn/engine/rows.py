@@ -14,7 +14,7 @@ from bydawn.errors import StoreDamaged
 from bydawn.store.files import create_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -49,27 +49,6 @@ def as_range(ordinals: Sequence[int]) -> range | None:
         return None
     even = range(first, last + 1, step)
     return even if all(map(int.__eq__, even, ordinals)) else None
-
-
-def position_in(ordinals: Sequence[int]) -> Callable[[int], int | None]:
-    """Return a function from ordinal to position in the batch, None for ordinals it does not hold."""
-    if isinstance(ordinals, range):
-        first, step, count = ordinals.start, ordinals.step, len(ordinals)
-
-        if step == 1:
-
-            def in_run(ordinal: int) -> int | None:
-                position = ordinal - first
-                return position if 0 <= position < count else None
-
-            return in_run
-
-        def in_range(ordinal: int) -> int | None:
-            position, off = divmod(ordinal - first, step)
-            return position if not off and 0 <= position < count else None
-
-        return in_range
-    return {ordinal: position for position, ordinal in enumerate(ordinals)}.get
 
 
 def _little(ordinals: array[int]) -> array[int]:

@@ -15,6 +15,9 @@ _QUOTA = frozenset({"token_limit_exceeded"})
 _LANE = frozenset({"model_not_found"})
 """Codes that speak of what all rows of a batch share."""
 
+_SIZE = frozenset({"too_many_tasks"})
+"""Codes that say that there are more rows than one batch may have, whatever we took the limit to be."""
+
 _LIMIT = re.compile(r"[Ll]imit(?: of)?:?\s*(\d[\d,]*(?:\.\d+)?)\s*([KkMm])?\b")
 
 
@@ -28,6 +31,8 @@ def read_refusal(problems: tuple[BatchProblem, ...]) -> Refusal:
     for problem in problems:
         if problem.code in _LANE:
             return Refusal("lane", problem.message, problem.code)
+        if problem.code in _SIZE:
+            return Refusal("size", problem.message, problem.code)
     bad = tuple((problem.line, problem) for problem in problems if problem.line is not None)
     if bad:
         return Refusal("rows", bad[0][1].message, bad[0][1].code, bad=bad)

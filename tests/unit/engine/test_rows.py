@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bydawn.engine.rows import as_range, load_rows, position_in, save_rows
+from bydawn.engine.rows import as_range, load_rows, save_rows
 from bydawn.errors import StoreDamaged
 
 ASCENDING = st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=60).map(sorted)
@@ -62,16 +62,3 @@ def test_a_range_is_the_same_numbers_or_there_is_none(ordinals: list[int]) -> No
 @pytest.mark.parametrize("ordinals", [[2, 2], [3, 2], [0, 1, 3], [0, 0, 2], [0, 3, 4, 9], [5, 5, 5]])
 def test_uneven_rows_are_no_range(ordinals: list[int]) -> None:
     assert as_range(ordinals) is None
-
-
-@quick
-@given(ASCENDING | CLOSE | EVEN, st.lists(st.integers(-5, 2**64), max_size=20))
-def test_a_position_is_found_for_the_batchs_rows_and_no_others(ordinals: list[int], others: list[int]) -> None:
-    for rows in (ordinals, as_range(ordinals), array("Q", ordinals)):
-        if rows is None:
-            continue
-        position = position_in(rows)
-        near = [ordinal + step for ordinal in ordinals[:10] for step in (-1, 0, 1)]
-        for ordinal in (*ordinals, *others, *near):
-            expected = ordinals.index(ordinal) if ordinal in ordinals else None
-            assert position(ordinal) == expected
