@@ -36,16 +36,15 @@ class Network(httpx2.AsyncBaseTransport):
         self._trip = trip
         self._on_chunk = on_chunk
         self._tasks: set[asyncio.Task[None]] = set()
-        self._late: dict[asyncio.Task[None], tuple[httpx2.Request, bytes]] = {}
+        self._late: list[tuple[httpx2.Request, bytes]] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         body = b"".join([chunk async for chunk in request.stream])  # type: ignore[union-attr]
         try:
             await self._trip(request)
         except Late as late:
-            task = self._spawn(self._deliver_late(request, body, late.delay_s))
-            self._late[task] = request, body
-            task.add_done_callback(lambda done: self._late.pop(done, None))
+            self._late.append((request, body))
+            self._spawn(self._deliver_late(request, body, late.delay_s))
             raise httpx2.ReadTimeout("no answer in time", request=request) from None
         answer = _Answer(request.extensions.get("timeout", {}).get("read"), self._on_chunk)
         answer.task = self._spawn(self._serve(request, body, answer))
@@ -54,11 +53,10 @@ class Network(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Drop what is still under way; only what is late arrives now, when its sender is gone."""
-        late = list(self._late.values())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for request, body in late:
+        for request, body in self._late:
             await self._serve(request, body, _Answer(None, self._on_chunk))
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
@@ -69,6 +67,7 @@ class Network(httpx2.AsyncBaseTransport):
 
     async def _deliver_late(self, request: httpx2.Request, body: bytes, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
+        self._late.remove((request, body))
         await self._serve(request, body, _Answer(None, self._on_chunk))
 
     async def _serve(self, request: httpx2.Request, body: bytes, answer: _Answer) -> None:

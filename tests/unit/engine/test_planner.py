@@ -208,13 +208,19 @@ def test_rows_of_one_model_are_one_lane(plan_rows: PlanRows) -> None:
 
 
 def test_several_models_share_each_row(plan_rows: PlanRows) -> None:
-    planned = plan_rows([chat("a"), chat("b")], MINI, "openai/gpt-4.1", "openai/gpt-4o-mini")
+    planned = plan_rows([chat("a"), chat("b")], MINI, "openai/gpt-4.1", "openai/gpt-4o")
     assert (planned.plan.rows, planned.plan.requests, planned.plan.width) == (2, 6, 3)
-    assert planned.lanes == ["openai/gpt-4o-mini (chat)", "openai/gpt-4.1 (chat)"]
+    assert planned.lanes == ["openai/gpt-4o-mini (chat)", "openai/gpt-4.1 (chat)", "openai/gpt-4o (chat)"]
     assert {ordinal: line["body"]["model"] for ordinal, line in planned.all_sent().items()} == {
-        0: "gpt-4o-mini", 1: "gpt-4.1", 2: "gpt-4o-mini", 3: "gpt-4o-mini", 4: "gpt-4.1", 5: "gpt-4o-mini",
+        0: "gpt-4o-mini", 1: "gpt-4.1", 2: "gpt-4o", 3: "gpt-4o-mini", 4: "gpt-4.1", 5: "gpt-4o",
     }  # fmt: skip
     assert [state for state, _ in planned.ledger] == [PENDING] * 6
+
+
+def test_a_model_named_twice_is_refused(plan_rows: PlanRows) -> None:
+    """Else every row would be paid for twice."""
+    with pytest.raises(ConfigError, match="named twice"):
+        plan_rows([chat("a")], MINI, "openai/gpt-4.1", MINI)
 
 
 def test_a_rows_own_model_takes_the_place_of_all(plan_rows: PlanRows) -> None:

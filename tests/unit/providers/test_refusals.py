@@ -37,11 +37,15 @@ def test_a_code_with_a_line_is_that_rows_problem(code: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["invalid_request", "empty_file", "too_many_tasks", "input_modified", "input_no_permissions", "new", None]
+    "code", ["invalid_request", "empty_file", "input_modified", "input_no_permissions", "new", None]
 )
 def test_a_code_without_a_line_blames_no_row(code: str | None) -> None:
     refusal = read_refusal((BatchProblem(code, "Cannot find file file-x."),))
     assert (refusal.kind, refusal.bad, refusal.message) == ("unknown", (), "Cannot find file file-x.")
+
+
+def test_too_many_rows_ask_for_a_smaller_batch() -> None:
+    assert read_refusal((BatchProblem("too_many_tasks", "At most 100."),)).kind == "size"
 
 
 @pytest.mark.parametrize("line", [None, 3])
