@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bydawn.pricing import Rates
     from bydawn.providers.base import Provider
     from bydawn.store.files import JobFiles
+    from bydawn.store.ledger import Segment
     from bydawn.store.records import BatchRecord
     from bydawn.store.sqlite import Store
     from bydawn.transports.driver import Driver
@@ -58,6 +59,14 @@ class Desk:
     def way(self, batch: BatchRecord) -> Driver:
         """The driver to the batch's provider."""
         return self.driver(self.lane(batch).model.provider)
+
+    def segment(self, number: int) -> Segment:
+        """One segment of the job's ledger."""
+        return self.store.segment(self.job_id, number)
+
+    def later(self, delay_s: float) -> float:
+        """The Unix time that many seconds from now."""
+        return self.clock.now() + delay_s
 
     def lane_limits(self, batch: BatchRecord, *, rows: int | None = None, tokens: int | None = None) -> Limits:
         """The limits for batches made of this one's rows, narrowed further by ``rows`` and ``tokens``."""

@@ -14,10 +14,13 @@ from bydawn.core.batch import BatchProblem, Lane, Refusal
 from bydawn.core.model import ModelRef
 from bydawn.core.settings import EngineSettings
 from bydawn.core.wire import Checkpoint, WireRequest, WireResponse
-from bydawn.engine.actions import LOOKS_BEFORE_ABSENT, LOOKS_BEFORE_GONE, REPORT_GONE_AFTER_S, Actions
+from bydawn.engine.actions import Actions
+from bydawn.engine.collecting import LOOKS_BEFORE_GONE
 from bydawn.engine.desk import Desk
 from bydawn.engine.policy import MAX_REFUSALS
 from bydawn.engine.rows import save_rows
+from bydawn.engine.sending import LOOKS_BEFORE_ABSENT
+from bydawn.engine.watching import REPORT_GONE_AFTER_S
 from bydawn.engine.worker import Worker
 from bydawn.errors import InDoubt, NotFound, ProviderError, QuotaExhausted, Rejected, TooLarge, Unavailable
 from bydawn.ids import IdSource
