@@ -1,6 +1,6 @@
 """Bringing the results of ended batches home.
 
-Rows that have no line are a serious matter: sending them again costs money if they were answered after all. So what
+Rows that no line came for are a serious matter: sending them again costs money if they were answered after all. So what
 came is looked at twice before a row counts as missing, and more often when a file seems to have come cut.
 """
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from bydawn.core.batch import RESULT_KINDS, ResultFile
 from bydawn.core.events import Notice
-from bydawn.engine.collect import after_end, answers_lost, decode_batch
+from bydawn.engine.decode import after_end, answers_lost, decode_batch
 from bydawn.engine.policy import poll_delay
 from bydawn.errors import NotFound, QuotaExhausted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bydawn.engine.collect import Collected, Task
+    from bydawn.engine.decode import Collected, Task
     from bydawn.engine.desk import Desk
     from bydawn.engine.outcomes import Outcomes
     from bydawn.store.records import BatchRecord
@@ -53,12 +53,12 @@ class Collecting:
                 no_line = answers_lost
         task = self._outcomes.task(batch, received=tuple(received), no_line=no_line)
         collected = await asyncio.to_thread(decode_batch, task)
-        if collected.tally.missing:
+        if collected.unanswered:
             suspect = await self._is_suspect(batch, task, collected)
             if self._may_look_again(batch, suspect=suspect):
                 await self._look_again_at_files(batch, collected)
                 return
-            if suspect and collected.tally.missing > collected.unread:  # more was lost than a line or two that came cut
+            if suspect and collected.unanswered > collected.unread:  # more was lost than a line or two that came cut
                 collected = await asyncio.to_thread(decode_batch, replace(task, no_line=answers_lost))
         self._warn(batch, collected)
         self._outcomes.commit(batch, "collect", task.ordinals, collected)
@@ -124,7 +124,7 @@ class Collecting:
             batch,
             facts={**batch.facts, **files, SECOND_LOOKS: str(looks + 1)},
             look_at_s=desk.later(poll_delay(looks, desk.settings, desk.rng)),
-            note=f"{collected.tally.missing} rows have no line yet",
+            note=f"{collected.unanswered} rows have no line yet",
         )
 
     def _warn(self, batch: BatchRecord, collected: Collected) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bydawn.core.result import RowError
-from bydawn.engine.collect import RAW_ERROR_FILE, Tail
+from bydawn.engine.decode import RAW_ERROR_FILE, Tail
 from bydawn.engine.rows import load_rows
 from bydawn.errors import StoreDamaged
 from bydawn.store.ledger import CANCELLED, STATUS_NAMES, SUCCEEDED

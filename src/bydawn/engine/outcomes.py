@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bydawn.engine.collect import Task
+from bydawn.engine.decode import Task
 from bydawn.engine.replan import settle_rows
 from bydawn.engine.rows import load_rows
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bydawn.core.batch import ResultKind
     from bydawn.core.result import Answer
-    from bydawn.engine.collect import Collected
+    from bydawn.engine.decode import Collected
     from bydawn.engine.desk import Desk
     from bydawn.store.records import BatchRecord
 

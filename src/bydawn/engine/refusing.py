@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bydawn.core.events import Notice
 from bydawn.core.result import Answer, RowError
-from bydawn.engine.collect import decode_batch
+from bydawn.engine.decode import decode_batch
 from bydawn.engine.policy import MAX_REFUSALS, quota_delay, retry_delay
 from bydawn.errors import QuotaExhausted
 from bydawn.store.records import lane_key

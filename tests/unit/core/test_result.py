@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bydawn.core.result import Result
-from bydawn.engine.collect import Tail
+from bydawn.engine.decode import Tail
 
 
 def test_the_collector_writes_the_published_fields_in_their_order() -> None:

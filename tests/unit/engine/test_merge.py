@@ -15,7 +15,7 @@ from bydawn.core.batch import Lane
 from bydawn.core.model import ModelRef
 from bydawn.core.result import Result
 from bydawn.engine import merge
-from bydawn.engine.collect import Task, after_end, decode_batch
+from bydawn.engine.decode import Task, after_end, decode_batch
 from bydawn.engine.merge import result_lines
 from bydawn.engine.replan import settle_rows
 from bydawn.engine.rows import save_rows

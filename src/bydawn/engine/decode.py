@@ -86,7 +86,7 @@ class Collected:
     """What the ledger is to say: ``states[i]`` is the new state of the batch's i-th row.
 
     ``cut`` says that a result file ends in the middle of a line; ``quota`` that rows failed for want of money;
-    ``unread`` counts lines that no custom_id could be read from.
+    ``unread`` counts lines that no custom_id could be read from, ``unanswered`` rows that no line came for.
     """
 
     states: bytearray
@@ -94,6 +94,7 @@ class Collected:
     cut: bool = False
     quota: str | None = None
     unread: int = 0
+    unanswered: int = 0
     waiting: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +115,7 @@ def decode_batch(task: Task) -> Collected:
     if not task.strays.stat().st_size:
         task.strays.unlink()
     sync_folder(task.results.parent)
-    return Collected(decoder.states, decoder.sums(), decoder.cut, decoder.quota, decoder.unread)
+    return Collected(decoder.states, decoder.sums(), decoder.cut, decoder.quota, decoder.unread, decoder.unanswered)
 
 
 class _Decoder:
@@ -141,6 +142,7 @@ class _Decoder:
         self.cut = False
         self.quota: str | None = None
         self.unread = 0
+        self.unanswered = 0
 
     def read(self, kind: str, path: Path) -> None:
         """Decode one result file."""
@@ -183,6 +185,7 @@ class _Decoder:
     def add_missing(self) -> None:
         """Give every row without a line its outcome."""
         no_line = self._task.no_line
+        self.unanswered = self.states.count(0)
         position = self.states.find(0)
         while position >= 0:
             self._add(position, no_line(position))

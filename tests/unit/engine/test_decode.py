@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bydawn.core.result import Answer, RowError, Usage
-from bydawn.engine.collect import RAW_ERROR_FILE, Collected, Task, after_end, decode_batch
+from bydawn.engine.decode import RAW_ERROR_FILE, Collected, Task, after_end, decode_batch
 from bydawn.engine.writing import PER_ROW
 from bydawn.pricing import PICO, Rates, Tariff, Tier
 from bydawn.providers.openai import OpenAI
