@@ -161,4 +161,5 @@ def account_for(provider: Provider, settings: Settings) -> Account:
             hint=f"Set {provider.key_variables[0]}, or try the job with --sandbox, which needs none.",
         )
     base_url = env.get(provider.base_url_variable) or settings.base_urls.get(provider.name) or provider.base_url
-    return Account(provider=provider.name, base_url=base_url, key=Secret(key))
+    headers = {header: env[name] for name, header in provider.header_variables.items() if env.get(name)}
+    return Account(provider=provider.name, base_url=base_url, key=Secret(key), headers=headers)

@@ -212,3 +212,9 @@ def test_keys_are_never_shown(load: Load) -> None:
     with pytest.raises(ConfigError) as caught:
         account_for(OpenAI(), load({"OPENAI_API_KEY": f"{KEY} and more"}))
     assert KEY not in f"{caught.value!r} {caught.value.hint}"
+
+
+def test_who_pays_is_said_with_every_call(load: Load) -> None:
+    """Where one key serves several organisations or projects."""
+    account = account_for(OpenAI(), load({"OPENAI_API_KEY": KEY, "OPENAI_PROJECT_ID": "proj_a", "OPENAI_ORG_ID": ""}))
+    assert account.headers == {"OpenAI-Project": "proj_a"}

@@ -30,6 +30,8 @@ class Provider(Protocol):
     """Environment variables that may hold the key, first match wins."""
     base_url_variable: str
     """Environment variable that overrides `base_url`."""
+    header_variables: Mapping[str, str]
+    """Headers that go with every call, by the environment variable that holds each one's value."""
 
     def auth_headers(self, key: str) -> Mapping[str, str]:
         """Headers that carry the key; the transport adds them for the account's own host only."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -92,6 +92,10 @@ class OpenAI:
     base_url = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
     base_url_variable = "OPENAI_BASE_URL"
+    header_variables: ClassVar[Mapping[str, str]] = {
+        "OPENAI_ORG_ID": "OpenAI-Organization",
+        "OPENAI_PROJECT_ID": "OpenAI-Project",
+    }
 
     def auth_headers(self, key: str) -> Mapping[str, str]:
         """See `Provider.auth_headers`."""
