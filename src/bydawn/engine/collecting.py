@@ -37,6 +37,7 @@ class Collecting:
     def __init__(self, desk: Desk, outcomes: Outcomes) -> None:
         self._desk = desk
         self._outcomes = outcomes
+        self._decoding = asyncio.Lock()
 
     async def collect(self, batch: BatchRecord) -> None:
         """Fetch the result files, decode them, and commit every row's outcome."""
@@ -52,19 +53,24 @@ class Collecting:
             elif kind == "output":
                 no_line = answers_lost
         task = self._outcomes.task(batch, received=tuple(received), no_line=no_line)
-        collected = await asyncio.to_thread(decode_batch, task)
+        collected = await self._decode(task)
         if collected.unanswered:
             suspect = await self._is_suspect(batch, task, collected)
             if self._may_look_again(batch, suspect=suspect):
                 await self._look_again_at_files(batch, collected)
                 return
             if suspect and collected.unanswered > collected.unread:  # more was lost than a line or two that came cut
-                collected = await asyncio.to_thread(decode_batch, replace(task, no_line=answers_lost))
+                collected = await self._decode(replace(task, no_line=answers_lost))
         self._warn(batch, collected)
         self._outcomes.commit(batch, "collect", task.ordinals, collected)
         self._wake_lane(batch)
         if collected.quota is not None:
             raise QuotaExhausted(collected.quota, provider=desk.lane(batch).model.provider)
+
+    async def _decode(self, task: Task) -> Collected:
+        """Decode beside the loop, one batch at a time: memory is that of one batch, and two would not be faster."""
+        async with self._decoding:
+            return await asyncio.to_thread(decode_batch, task)
 
     async def _fetch(self, batch: BatchRecord, file: ResultFile) -> bool:
         """Bring a result file to disk unless it is there; False when the provider no longer has it."""
