@@ -212,7 +212,7 @@ class Lab:
             run.error = error
         finally:
             await client.aclose()
-            await network.aclose()
+            await network.end()
 
     def _report(self, name: str, steps: Steps) -> None:
         if self.on_step is not None:

@@ -52,11 +52,15 @@ class Network(httpx2.AsyncBaseTransport):
         return httpx2.Response(status, headers=headers, stream=answer)
 
     async def aclose(self) -> None:
+        """Do nothing: clients come and go, the network stays until `end`."""
+
+    async def end(self) -> None:
         """Drop what is still under way; only what is late arrives now, when its sender is gone."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for request, body in self._late:
+        while self._late:
+            request, body = self._late.pop()
             await self._serve(request, body, _Answer(None, self._on_chunk))
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:

@@ -288,7 +288,8 @@ class _IdFile:
 def _refuse_adjustments(adjustments: Sequence[tuple[Any, int]]) -> None:
     if adjustments:
         shown = "; ".join(
-            f"{what.parameter} {what.action} for {rows} rows: {what.detail}" for what, rows in adjustments
+            f"{what.parameter} {what.action} for {rows} {'row' if rows == 1 else 'rows'}: {what.detail}"
+            for what, rows in adjustments
         )
         raise StrictRefusal(
             f"strict: requests would be adjusted: {shown}",

@@ -5,6 +5,7 @@ Memory holds one ledger segment and the index of each batch that still has rows 
 
 from __future__ import annotations
 
+import mmap
 import os
 from array import array
 from bisect import bisect_left
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from bydawn.store.records import BatchRecord, JobRecord
     from bydawn.store.sqlite import Store
 
-READ_WHOLE_BYTES = 8 << 20
-"""Records of a batch up to this size are read in one go; larger ones row by row."""
+READ_WHOLE_BYTES = 32 << 20
+"""How many bytes of records may be mapped at once; what is beyond is read row by row, at a system call each."""
 
 _encode = msgspec.json.Encoder().encode
 _CANCELLED = b',"status":"cancelled"'
@@ -46,12 +47,11 @@ def result_lines(store: Store, files: JobFiles, job: JobRecord, *, raw: bool = F
                     state = segment.states[position]
                     if state < FIRST_FINAL:
                         continue
-                    if get is None:
-                        get = shelf.records(owner).get
                     ordinal = first + position
+                    if get is None:
+                        get = shelf.records(owner, ordinal).get
                     row = ordinal // width
                     yield b'{"id":%b,"row":%d%b' % (ids.at(row), row, get(ordinal, state))
-            shelf.forget_before(first + len(segment))
 
 
 def _runs(owners: array[int]) -> Iterator[tuple[int, int, int]]:
@@ -122,40 +122,44 @@ class _Shelf:
         for records in self._open.values():
             records.close()
 
-    def records(self, owner: int) -> _Records:
-        """Return the records of one batch."""
+    def records(self, owner: int, ordinal: int) -> _Records:
+        """Return the records of one batch; those whose rows are all before ``ordinal`` are closed for it."""
         records = self._open.get(owner)
         if records is None:
+            self._forget_before(ordinal)
             batch = self._batches.get(owner)
             if batch is None:
                 raise StoreDamaged(f"the ledger names batch {owner}, which the job does not have")
-            records = self._open[owner] = _Records(batch, self._files, self._lanes[batch.lane], raw=self._raw)
+            room = READ_WHOLE_BYTES - sum(records.held_bytes for records in self._open.values())
+            records = _Records(batch, self._files, self._lanes[batch.lane], raw=self._raw, room=room)
+            self._open[owner] = records
         return records
 
-    def forget_before(self, ordinal: int) -> None:
-        """Close the batches whose rows are all before ``ordinal``."""
+    def _forget_before(self, ordinal: int) -> None:
         for number in [number for number, records in self._open.items() if records.last < ordinal]:
             self._open.pop(number).close()
 
 
 class _Records:
-    """One batch's records by ordinal."""
+    """One batch's records by ordinal, mapped into memory when they take no more than ``room`` bytes."""
 
-    def __init__(self, batch: BatchRecord, files: JobFiles, lane: Lane, *, raw: bool) -> None:
+    def __init__(self, batch: BatchRecord, files: JobFiles, lane: Lane, *, raw: bool, room: int) -> None:
         self._batch = batch
         self._lane = lane
         self._ordinals: Sequence[int] = load_rows(files.rows(batch.number), batch.rows)
         self._even = self._ordinals if isinstance(self._ordinals, range) else None
         self._count = len(self._ordinals)
         self.last = self._ordinals[-1]
-        self._file = self._data = None
+        self._file: int | None = None
+        self._data: mmap.mmap | None = None
         self._raw = _RawLines(files, batch.number) if raw else None
         path = files.results(batch.number)
         if batch.state != "withdrawn" and path.exists():
             self._index = _load_index(files.index(batch.number), batch.rows)
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            if os.fstat(self._file).st_size <= READ_WHOLE_BYTES:
-                self._data = path.read_bytes()
+            if 0 < os.fstat(self._file).st_size <= room:
+                self._data = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
+        self.held_bytes = 0 if self._data is None else len(self._data)
 
     def get(self, ordinal: int, state: int) -> bytes:
         """Return the record of ``ordinal``, or one that only states how it ended when the batch never ran."""
@@ -194,6 +198,8 @@ class _Records:
 
     def close(self) -> None:
         """Close the files."""
+        if self._data is not None:
+            self._data.close()
         if self._file is not None:
             os.close(self._file)
         if self._raw is not None:

@@ -143,9 +143,10 @@ class Worker:
         if action.kind != "send":  # `send` has noted its own failure
             delay_s = retry_delay(batch.looks, desk.settings, desk.rng, getattr(error, "retry_after_s", None))
             desk.store.update_batch(batch, looks=batch.looks + 1, look_at_s=desk.clock.now() + delay_s, note=str(error))
-        desk.on_event(Notice("warning", f"batch {batch.number}: {action.kind} will be tried again: {error}"))
         passing = isinstance(error, UnexpectedAnswer) and batch.looks < UNREADABLE_ANSWERS_MAX
-        if not passing and not self._anything_at_stake():
+        if passing or self._anything_at_stake():
+            desk.on_event(Notice("warning", f"batch {batch.number}: {action.kind} will be tried again: {error}"))
+        else:
             self._stop = error
 
     def _anything_at_stake(self) -> bool:

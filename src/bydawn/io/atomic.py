@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     symbolic link the file it names is replaced, not the link. Raises OSError.
     """
     target = path.resolve()
-    temporary = target.with_name(f".bydawn-{os.urandom(8).hex()}.part")
+    temporary = target.with_name(f".{target.name}.bydawn-{os.getpid()}-{os.urandom(4).hex()}.part")
+    _sweep(target)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     try:
         with open(descriptor, "wb", buffering=_BUFFER_BYTES) as file:  # noqa: PTH123 - a descriptor, not a path
@@ -37,6 +39,25 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what processes that died while writing ``target`` have left beside it."""
+    start = f".{target.name}.bydawn-"
+    for path in target.parent.glob(f"{glob.escape(start)}*.part"):
+        number = path.name.removeprefix(start).partition("-")[0]
+        if number.isdecimal() and not _is_alive(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, get_args
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 OutputFormat: TypeAlias = Literal["jsonl", "csv", "parquet"]
 
+_BLOCK_LINES = 500
 _GROUP_BYTES = 8 << 20
 _GROUP_ROWS = 50_000
 """A Parquet row group is written when it has this many rows, or bytes of JSON: what is held in memory."""
@@ -77,9 +79,10 @@ def _format_of(target: Path) -> OutputFormat:
 
 def _write_json_lines(lines: Iterable[bytes], file: BinaryIO) -> int:
     count = 0
-    for line in lines:
-        file.write(line)
-        count += 1
+    rest = iter(lines)
+    while block := list(islice(rest, _BLOCK_LINES)):
+        file.write(b"".join(block))
+        count += len(block)
     return count
 
 
