@@ -21,8 +21,7 @@ KEY_VARIABLES = {"openai": "OPENAI_API_KEY"}
 def report(status: JobStatus, results: str | None) -> list[str]:
     """Return the closing lines; ``results`` is where they were written, None when they were not."""
     named = f" ({status.name})" if status.name else ""
-    took = duration(status.updated_at_s - status.created_at_s)
-    lines = [f"job {status.job_id}{named}: {_ending(status)}, {took} after it was begun"]
+    lines = [f"job {status.job_id}{named}: {_ending(status)}{_took(status)}"]
     lines.append(_entry("rows", _rows(status)))
     lines.append(
         _entry(
@@ -33,6 +32,13 @@ def report(status: JobStatus, results: str | None) -> list[str]:
     if results is not None:
         lines.append(_entry("results", results))
     return lines + [_entry("next", text) for text in _next_steps(status, results)]
+
+
+def _took(status: JobStatus) -> str:
+    """How long the job took; nothing for one that goes on."""
+    if status.state in ("planning", "running"):
+        return ""
+    return f", {duration(status.updated_at_s - status.created_at_s)} after it was begun"
 
 
 def _entry(name: str, text: str) -> str:

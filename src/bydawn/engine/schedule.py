@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from bydawn.core.states import FINAL_BATCH_STATES
+from bydawn.core.states import AT_PROVIDER, FINAL_BATCH_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,33 +94,57 @@ def _within_means(
     actions: list[Action], snapshot: Snapshot, busy: frozenset[int], settings: EngineSettings
 ) -> list[Action]:
     """Drop the sends that there is no room for: uploads at once, and tokens under the lane's quota."""
-    states = {batch.number: batch for batch in snapshot.batches}
-    sending = [states[number] for number in busy if states[number].state in ("planned", "submitting")]
+    sending = [batch for batch in snapshot.batches if batch.number in busy and batch.state in _BEING_SENT]
     room = settings.uploads - len(sending)
-    tokens = dict(snapshot.enqueued)
+    means = _Means(snapshot)
     for batch in sending:
         if batch.state == "planned":  # not yet in the store's sum
-            _spend(tokens, snapshot.lanes[batch.lane], batch.input_tokens)
+            means.spend(batch)
     kept = []
     for action in actions:
         if action.kind == "send":
-            lane = snapshot.lanes[action.batch.lane]
-            if room <= 0 or not _allowed(tokens, lane, action.batch.input_tokens, snapshot.quotas):
+            if room <= 0 or not means.allow(action.batch):
                 continue
             room -= 1
-            _spend(tokens, lane, action.batch.input_tokens)
+            means.spend(action.batch)
         kept.append(action)
     return kept
 
 
-def _allowed(tokens: Mapping[str, int], lane: str, wanted: int, quotas: Mapping[str, int]) -> bool:
-    quota = quotas.get(lane)
-    at_provider = tokens.get(lane, 0)
-    return quota is None or at_provider == 0 or at_provider + wanted <= quota
+_BEING_SENT = frozenset({"planned", "submitting"})
 
 
-def _spend(tokens: dict[str, int], lane: str, amount: int) -> None:
-    tokens[lane] = tokens.get(lane, 0) + amount
+class _Means:
+    """The tokens that may still be enqueued under each lane's quota.
+
+    Tokens of other jobs count as well, but never alone: whoever works on them may have stopped. A job with nothing of
+    its own at the provider may send one batch; if the quota is used up it is refused, which costs nothing but a pause.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._lanes = snapshot.lanes
+        self._quotas = snapshot.quotas
+        self._all = dict(snapshot.enqueued)
+        self._own: dict[str, int] = {}
+        for batch in snapshot.batches:
+            if batch.state in AT_PROVIDER:
+                _add(self._own, self._lanes[batch.lane], batch.input_tokens)
+
+    def allow(self, batch: BatchRecord) -> bool:
+        """Whether a batch may be sent now."""
+        lane = self._lanes[batch.lane]
+        quota = self._quotas.get(lane)
+        return quota is None or not self._own.get(lane) or self._all.get(lane, 0) + batch.input_tokens <= quota
+
+    def spend(self, batch: BatchRecord) -> None:
+        """Count a batch that is being sent."""
+        lane = self._lanes[batch.lane]
+        _add(self._all, lane, batch.input_tokens)
+        _add(self._own, lane, batch.input_tokens)
+
+
+def _add(sums: dict[str, int], lane: str, tokens: int) -> None:
+    sums[lane] = sums.get(lane, 0) + tokens
 
 
 def _reached(snapshot: Snapshot, goal: Goal) -> bool:
@@ -140,8 +164,8 @@ def _reached(snapshot: Snapshot, goal: Goal) -> bool:
 def waiting_for_quota(snapshot: Snapshot) -> list[tuple[str, int]]:
     """Name the lanes whose planned batches wait for enqueued tokens to be freed, with the tokens they wait for."""
     waiting: dict[str, int] = {}
+    means = _Means(snapshot)
     for batch in snapshot.batches:
-        lane = snapshot.lanes[batch.lane]
-        if batch.state == "planned" and not _allowed(snapshot.enqueued, lane, batch.input_tokens, snapshot.quotas):
-            waiting[lane] = waiting.get(lane, 0) + batch.input_tokens
+        if batch.state == "planned" and not means.allow(batch):
+            _add(waiting, snapshot.lanes[batch.lane], batch.input_tokens)
     return list(waiting.items())

@@ -138,26 +138,33 @@ def test_other_actions_are_not_held_up_by_uploads(look: Callable[..., Decision])
 @pytest.mark.parametrize(
     ("quota", "at_provider", "sent"),
     [
-        (None, 10**9, [1, 2]),
+        (None, 10**9, [2, 3]),
         (100, 100, []),
         (100, 95, []),
-        (100, 90, [1]),
-        (100, 80, [1, 2]),
-        (15, 0, [1]),
-        (5, 0, [1]),  # an empty lane takes any batch: ours is an estimate, and the provider has the last word
-        (5, 1, []),
+        (100, 90, [2]),
+        (100, 80, [2, 3]),
     ],
 )
 def test_sends_keep_within_the_lanes_quota(
     look: Callable[..., Decision], quota: int | None, at_provider: int, sent: list[int]
 ) -> None:
-    """Each batch has ten tokens; what other jobs have at the provider counts, too."""
+    """Each batch has ten tokens; what other jobs have at the provider counts beside our own."""
     ten = {"input_tokens": 10}
-    decision = look(
-        ("planned", ten), ("planned", ten), enqueued={"a": at_provider}, quotas={} if quota is None else {"a": quota}
-    )
+    running = ("in_progress", {"input_tokens": 10, "look_at_s": NOW_S + 60})
+    quotas = {} if quota is None else {"a": quota}
+    decision = look(running, ("planned", ten), ("planned", ten), enqueued={"a": at_provider}, quotas=quotas)
     assert kinds(decision) == [("send", number) for number in sent]
     assert not decision.reached
+
+
+@pytest.mark.parametrize(("quota", "others"), [(15, 0), (5, 0), (15, 10**9)])
+def test_a_job_with_nothing_at_the_provider_sends_one_batch(
+    look: Callable[..., Decision], quota: int, others: int
+) -> None:
+    """Tokens are an estimate, and whoever has others there may have stopped: the provider has the last word."""
+    ten = {"input_tokens": 10}
+    decision = look(("planned", ten), ("planned", ten), enqueued={"a": others}, quotas={"a": quota})
+    assert kinds(decision) == [("send", 1)]
 
 
 def test_a_send_under_way_counts_before_the_store_knows_of_it(look: Callable[..., Decision]) -> None:
@@ -168,10 +175,15 @@ def test_a_send_under_way_counts_before_the_store_knows_of_it(look: Callable[...
 
 
 def test_a_full_lane_does_not_hold_up_another(look: Callable[..., Decision]) -> None:
+    running = ("in_progress", {"lane": 0, "input_tokens": 7, "look_at_s": NOW_S + 60})
     decision = look(
-        ("planned", {"lane": 0}), ("planned", {"lane": 1}), enqueued={"a": 7, "b": 7}, quotas={"a": 7, "b": 70}
+        running,
+        ("planned", {"lane": 0, "input_tokens": 7}),
+        ("planned", {"lane": 1, "input_tokens": 7}),
+        enqueued={"a": 7, "b": 7},
+        quotas={"a": 7, "b": 70},
     )
-    assert kinds(decision) == [("send", 2)]
+    assert kinds(decision) == [("send", 3)]
 
 
 def test_lanes_that_wait_for_quota_are_named(batch: Make, job: Make) -> None:
