@@ -14,7 +14,7 @@ from bydawn.core.batch import RESULT_KINDS, ResultFile
 from bydawn.core.events import Notice
 from bydawn.engine.decode import after_end, answers_lost, decode_batch
 from bydawn.engine.policy import poll_delay
-from bydawn.errors import NotFound, QuotaExhausted
+from bydawn.errors import NotFound, QuotaExhausted, Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LOOKS_BEFORE_GONE = 6
 """How many times, with growing pauses, a result file may answer 404, or come cut, before that is taken for final."""
+
+LOOKS_BEFORE_CUT = 40
+"""How often a file is fetched again while the provider says that it is longer than what came: hours, by then."""
 
 SECOND_LOOKS = "second_looks"
 """Fact: how often the results were fetched again because rows were missing from them."""
@@ -92,19 +95,24 @@ class Collecting:
         return True
 
     async def _is_suspect(self, batch: BatchRecord, task: Task, collected: Collected) -> bool:
-        """Whether rows are missing because a file came cut or unreadable, rather than because they have no line."""
-        if collected.cut or collected.unread:
-            return True
+        """Whether rows have no line because a file came cut or unreadable, rather than because there is none.
+
+        Raises Unavailable for a file that is longer at the provider than here: that is a broken download, which will
+        be made again, and no evidence about rows.
+        """
         desk = self._desk
+        short = False
         for kind, path in task.received:
             try:
                 size = await desk.way(batch).run(desk.provider(batch).size(ResultFile(kind, batch.facts[kind])))
             except NotFound:
-                continue
+                size = None
             received = path.stat().st_size
-            if not received or (size is not None and size > received):
-                return True
-        return False
+            if size is not None and size > received and batch.looks < LOOKS_BEFORE_CUT:
+                path.rename(_first_look(path))
+                raise Unavailable(f"the {kind} file came with {received:,} of its {size:,} bytes")
+            short = short or not received or (size is not None and size > received)
+        return short or collected.cut or collected.unread > 0
 
     def _may_look_again(self, batch: BatchRecord, *, suspect: bool) -> bool:
         """Before rows count as missing everything is fetched once more; a file that came cut gets more chances."""

@@ -131,7 +131,7 @@ class Planner:
         body, more = route.adapter.adapt(shaped)
         if problems.total:
             return None
-        recipe = Recipe(route, body, (*(() if rerouted is None else (rerouted,)), *changes, *more))
+        recipe = Recipe(route, shaped, body, (*(() if rerouted is None else (rerouted,)), *changes, *more))
         inputs = route.provider.inputs(route.endpoint, body)
         size = route.writer.add(ordinal, route.encode, body, inputs=inputs, answer_format=recipe.answer_format)
         recipe.rows = 1

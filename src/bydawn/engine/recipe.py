@@ -36,10 +36,11 @@ class Recipe:
 
     __slots__ = ("_parts", "adjustments", "answer_format", "output_bound", "route", "rows")
 
-    def __init__(self, route: Route, body: Fields, adjustments: tuple[Adjustment, ...]) -> None:
+    def __init__(self, route: Route, asked: Fields, body: Fields, adjustments: tuple[Adjustment, ...]) -> None:
+        """``asked`` are the fields before adaptation: a form the model cannot be told of is still checked."""
         self.route = route
         self.adjustments = adjustments
-        self.answer_format = _answer_format(body)
+        self.answer_format = _answer_format(asked)
         self.output_bound = _output_bound(body)
         self.rows = 0
         self._parts: tuple[bytes, bytes, bytes] | None = None

@@ -38,15 +38,15 @@ class Refusing:
             refusal = replace(refusal, kind="unknown")
         retryable = not _hopeless(batch, refusal)
 
+        provider = desk.lane(batch).model.provider
+        refused = RowError("batch_refused", refusal.code, refusal.message, retryable, provider)
+
         def verdict(position: int) -> Answer:
             problem = bad.get(position + 1)
-            if problem is not None:
-                return Answer(
-                    "", "errored", error=RowError("invalid_request", problem.code, problem.message, retryable=False)
-                )
-            return Answer(
-                "", "errored", error=RowError("batch_refused", refusal.code, refusal.message, retryable=retryable)
-            )
+            if problem is None:
+                return Answer("", "errored", error=refused)
+            error = RowError("invalid_request", problem.code, problem.message, retryable=False, provider=provider)
+            return Answer("", "errored", error=error)
 
         task = self._outcomes.task(batch, received=(), no_line=verdict)
         collected = decode_batch(task)

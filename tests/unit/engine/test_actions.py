@@ -15,7 +15,7 @@ from bydawn.core.model import ModelRef
 from bydawn.core.settings import EngineSettings
 from bydawn.core.wire import Checkpoint, WireRequest, WireResponse
 from bydawn.engine.actions import Actions
-from bydawn.engine.collecting import LOOKS_BEFORE_GONE
+from bydawn.engine.collecting import LOOKS_BEFORE_CUT, LOOKS_BEFORE_GONE
 from bydawn.engine.desk import Desk
 from bydawn.engine.policy import MAX_REFUSALS
 from bydawn.engine.rows import save_rows
@@ -450,9 +450,24 @@ def test_a_file_that_keeps_coming_cut_costs_at_most_its_last_line_twice(
 ) -> None:
     """Rows that are lost with the rest of the file were answered, and billed: they are not sent again by themselves."""
     scene.ended(output="file-o")
-    scene.replies |= {CONTENT: [received], ("GET", "/files/file-o"): [{"id": "file-o", "bytes": 10_000}]}
+    scene.replies |= {CONTENT: [received], ("GET", "/files/file-o"): [{"id": "file-o"}]}
     assert collect_to_the_end(scene) > 2
     assert scene.states == states
+
+
+def test_a_file_shorter_than_the_provider_says_is_a_broken_download(scene: Scene) -> None:
+    """It is no evidence about rows: it is fetched again later, for hours, and only then taken for what it is."""
+    scene.ended(output="file-o")
+    described = {("GET", "/files/file-o"): [{"id": "file-o", "bytes": 10_000}]}
+    scene.replies |= {CONTENT: [output(0, 1)], **described}
+    for looks in (0, LOOKS_BEFORE_CUT - 1):
+        scene.store.update_batch(scene.batch, looks=looks)
+        with pytest.raises(Unavailable, match="of its 10,000 bytes"):
+            scene.act("collect")
+        assert scene.states == [PENDING] * ROWS
+    scene.store.update_batch(scene.batch, looks=LOOKS_BEFORE_CUT)
+    collect_to_the_end(scene)
+    assert scene.states == [SUCCEEDED] * 2 + [FAILED] * 2
 
 
 # Cancelling what is here
