@@ -7,6 +7,7 @@ came is looked at twice before a row counts as missing, and more often when a fi
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ class Collecting:
     def __init__(self, desk: Desk, outcomes: Outcomes) -> None:
         self._desk = desk
         self._outcomes = outcomes
-        self._decoding = asyncio.Lock()
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="bydawn-decode")
 
     async def collect(self, batch: BatchRecord) -> None:
         """Fetch the result files, decode them, and commit every row's outcome."""
@@ -71,9 +72,8 @@ class Collecting:
             raise QuotaExhausted(collected.quota, provider=desk.lane(batch).model.provider)
 
     async def _decode(self, task: Task) -> Collected:
-        """Decode beside the loop, one batch at a time: memory is that of one batch, and two would not be faster."""
-        async with self._decoding:
-            return await asyncio.to_thread(decode_batch, task)
+        """Decode beside the loop, one batch at a time and in one thread: memory is that of one batch."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoder, decode_batch, task)
 
     async def _fetch(self, batch: BatchRecord, file: ResultFile) -> bool:
         """Bring a result file to disk unless it is there; False when the provider no longer has it."""
