@@ -102,7 +102,7 @@ def test_a_job_taken_up_days_later_has_lost_nothing(folder: Path) -> None:
 def test_a_second_crash_while_recovering_from_the_first(folder: Path) -> None:
     crashes, wanted = watched(folder)
 
-    for number, (name, lab) in enumerate(crashes.sample(5, 23)):
+    for number, (name, lab) in enumerate(crashes.sample(5, 47)):
         again = Crashes(folder / f"again-{number}")
         check_end(lab, again.watch(lab, ROWS), COUNT, SCRIPTS)
         go_on(((f"{name}; {second}", state) for second, state in again.sample(number % 7, 7)), wanted)
@@ -135,7 +135,7 @@ def test_an_interrupt_at_any_step_leaves_a_job_that_goes_on(folder: Path, start:
     names = _steps_of(folder)
     failures = []
 
-    for number in range(start, len(names), 9 if start else 1):
+    for number in range(start, len(names), 13 if start else 1):
         lab = Lab(_made(folder / f"{number}"), engine=ENGINE)
         lab.on_step = _Once(number, lambda lab=lab: lab.task.cancel())  # type: ignore[misc]
         lab.run(ROWS)

@@ -139,8 +139,17 @@ def test_killed_again_and_again_it_still_ends_right(site: Site, seed: int) -> No
     check_site(site, "out.jsonl")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("when", ["starting", "sending", "waiting"])
+@pytest.mark.parametrize(
+    ("when", "number"),
+    [
+        ("starting", signal.SIGINT),
+        ("sending", signal.SIGINT),
+        ("waiting", signal.SIGINT),
+        ("waiting", signal.SIGTERM),
+        pytest.param("starting", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("sending", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_it_with_130_and_the_same_command_goes_on(site: Site, when: str, number: int) -> None:
     rows = site.rows("rows", SCRIPTS)
     process = site.start(rows, "out.jsonl")

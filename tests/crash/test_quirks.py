@@ -5,6 +5,7 @@ Strange lines, missing rows, cut files, unknown words, batches that fail, expire
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -341,6 +342,25 @@ def test_somebody_elses_tokens_fill_the_limit_for_a_while(folder: Path) -> None:
     lab = lab_of(folder, full)
 
     check_end(lab, lab.run(ROWS), COUNT, SCRIPTS)
+
+
+def test_a_limit_that_stays_full_for_hours_is_not_stormed(folder: Path) -> None:
+    """Nobody says what the limit is, and nothing of ours has to end before there is room again."""
+    full = BatchFault(quirk="fail", code="token_limit_exceeded", message="Enqueued token limit reached.")
+    lab = lab_of(folder, full)
+    lab.engine = replace(ENGINE, poll_min_s=5.0, poll_max_s=300.0)
+
+    async def trip(_: httpx2.Request) -> None:
+        assert lab.world is not None
+        assert lab.loop is not None
+        if lab.loop.time() > 4 * 3_600 and lab.world.faults.plan.batch:
+            lab.world.faults.replace(FaultPlan())
+
+    lab.trip = trip
+
+    check_end(lab, lab.run(ROWS), COUNT, SCRIPTS)
+    refused = [batch for batch in provider_batches(lab) if batch["status"] == "failed"]
+    assert len(refused) <= 30, f"{len(refused)} refusals in four hours"
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

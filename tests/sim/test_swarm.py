@@ -11,7 +11,7 @@ from support.swarm import Life
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEEDS = 30
+SEEDS = 20
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
