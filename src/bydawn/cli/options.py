@@ -67,6 +67,12 @@ class RequestArgs(OptionGroup):
     schema: Path | None
     max_attempts: int
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the requests are made of."""
+        source = None if self.source == STANDARD_STREAM else Path(self.source)
+        return tuple(path for path in (source, self.prompt_file, self.system_file, self.schema) if path is not None)
+
 
 _file = click.Path(dir_okay=False, path_type=Path)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, cast
 from bydawn.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bydawn.cli.options import OutputArgs
     from bydawn.client import Job
     from bydawn.io import OutputFormat
@@ -32,6 +34,16 @@ def check_output(args: OutputArgs) -> str | None:
     if args.file_format is None and path.suffix.lower() not in KNOWN_EXTENSIONS:
         return f"{path.name}: this extension names no format, so {chosen} is written; --format chooses another"
     return None
+
+
+def refuse_overwriting(args: OutputArgs, inputs: Iterable[Path]) -> None:
+    """Raise ConfigError when the results would take the place of a file that the job is made of."""
+    if args.to_stdout:
+        return
+    output = Path(args.output)
+    for path in inputs:
+        if output.exists() and path.exists() and output.samefile(path):
+            raise ConfigError(f"the results would overwrite {path}", hint="Name another file with -o.")
 
 
 def write_results(job: Job, args: OutputArgs, *, partial: bool = False) -> int:

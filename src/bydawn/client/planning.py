@@ -84,23 +84,29 @@ class Planning:
         """Return the id of the job, and whether it was planned just now. See `Client.open_job`."""
         with self._source(source, options) as rows:
             fingerprint = self._fingerprint(rows, options)
-            known = None if new else self._store.find_job(fingerprint)
-            if known is None:
-                self._store.create_job(
-                    job_id=self._ids.tag(JOB_ID_LENGTH),
-                    fingerprint=fingerprint,
-                    name=name or Path(rows.name).stem,
-                    realm=self._settings.realm,
-                    options=msgspec.json.encode(options).decode(),
-                    source=rows.name,
-                    supersede=new,
-                )
-            return self._planned(fingerprint, rows, options, strict=strict, on_event=on_event)
+            while True:
+                if new or self._store.find_job(fingerprint) is None:
+                    self._store.create_job(
+                        job_id=self._ids.tag(JOB_ID_LENGTH),
+                        fingerprint=fingerprint,
+                        name=name or Path(rows.name).stem,
+                        realm=self._settings.realm,
+                        options=msgspec.json.encode(options).decode(),
+                        source=rows.name,
+                        supersede=new,
+                    )
+                    new = False
+                planned = self._planned(fingerprint, rows, options, strict=strict, on_event=on_event)
+                if planned is not None:
+                    return planned
 
     def _planned(
         self, fingerprint: str, rows: Source, options: JobOptions, *, strict: bool, on_event: Listener
-    ) -> tuple[str, bool]:
-        """See to it that the job is planned, by this process or by the one that is at it."""
+    ) -> tuple[str, bool] | None:
+        """See to it that the job is planned, by this process or by the one that is at it.
+
+        None when that one gave up and left no job behind: it was interrupted, or refused the input.
+        """
         told = False
         while (job := self._store.find_job(fingerprint)) is not None:
             if job.state != "planning":
@@ -119,7 +125,7 @@ class Planning:
                     on_event(Notice("info", f"{busy}; waiting for its plan"))
                     told = True
                 time.sleep(LOOK_EVERY_S)
-        raise JobBusy(f"another process refused {rows.name}", hint="Run the command again to see why.")
+        return None
 
     def _plan(
         self, job_id: str, files: JobFiles, rows: Source, options: JobOptions, *, strict: bool, on_event: Listener

@@ -24,6 +24,8 @@ def parse_model(text: str, providers: frozenset[str], default_provider: str | No
     Raises ConfigError when no provider is named or known.
     """
     head, slash, tail = text.partition("/")
+    if slash and head in providers and not tail:
+        raise ConfigError(f"{text!r} names a provider and no model", hint=f"Write {head}/name.")
     if slash and head in providers and tail:
         return ModelRef(head, tail)
     if default_provider is not None and text:

@@ -95,7 +95,7 @@ class Collecting:
         return True
 
     async def _is_suspect(self, batch: BatchRecord, task: Task, collected: Collected) -> bool:
-        """Whether rows have no line because a file came cut or unreadable, rather than because there is none.
+        """Whether rows have no line because a file came cut, unreadable or not at all, rather than for good.
 
         Raises Unavailable for a file that is longer at the provider than here: that is a broken download, which will
         be made again, and no evidence about rows.
@@ -112,7 +112,9 @@ class Collecting:
                 path.rename(_first_look(path))
                 raise Unavailable(f"the {kind} file came with {received:,} of its {size:,} bytes")
             short = short or not received or (size is not None and size > received)
-        return short or collected.cut or collected.unread > 0
+        announced = batch.counts.succeeded if batch.counts is not None else 0
+        nameless = batch.end_reason == "completed" and announced > 0 and "output" not in batch.facts
+        return short or nameless or collected.cut or collected.unread > 0
 
     def _may_look_again(self, batch: BatchRecord, *, suspect: bool) -> bool:
         """Before rows count as missing everything is fetched once more; a file that came cut gets more chances."""
@@ -158,8 +160,8 @@ class Collecting:
     def _wake_lane(self, ended: BatchRecord) -> None:
         """Let batches that wait for quota try again now that one of their lane has ended."""
         store = self._desk.store
-        for batch in store.batches(self._desk.job_id):
-            if batch.state == "refused" and batch.waiting and batch.lane == ended.lane:
+        for batch in store.live_batches(self._desk.job_id):
+            if batch.state == "refused" and batch.lane == ended.lane:
                 store.update_batch(batch, look_at_s=0.0)
 
 

@@ -50,9 +50,9 @@ class Outcomes:
     def commit(
         self, batch: BatchRecord, event: str, ordinals: Sequence[int], collected: Collected, **changes: object
     ) -> None:
-        desk = self._desk
         """Move the batch by ``event``, and its rows to where they were decoded to."""
+        desk = self._desk
         assert collected.tally.adds_up(), collected.tally
         segments = settle_rows(batch, ordinals, collected.states, desk.segment)
         changes = {"tally": collected.tally, **changes}
-        self._desk.store.collect(batch, event, segments, waiting=collected.waiting, **changes)
+        desk.store.collect(batch, event, segments, waiting=collected.waiting, **changes)

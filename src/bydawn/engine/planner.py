@@ -60,6 +60,7 @@ class Planner:
         self._on_event = on_event
         self._ledger = LedgerWriter(put_segment)
         self._recipes: dict[Mould, list[Recipe]] = {}
+        self._own_models = 0
         self._retired: Counter[tuple[Route, tuple[Adjustment, ...], int | None]] = Counter()
 
     def plan(self, source: Source, problems: Problems) -> Plan:
@@ -69,6 +70,8 @@ class Planner:
             rows += 1
             if request.id is not None:
                 self._put_id(request.row, request.id)
+            if request.model is not None:
+                self._own_models += 1
             self._add(request, problems)
             if rows % REPORT_EVERY_ROWS == 0:
                 self._on_event(Planning(rows))
@@ -86,6 +89,7 @@ class Planner:
             lanes=tuple(self._router.lanes),
             batches=batches,
             adjustments=self._adjustments(),
+            notices=self._notices(),
         )
 
     def _add(self, request: Request, problems: Problems) -> None:
@@ -166,6 +170,11 @@ class Planner:
             for adjustment in adjustments:
                 counts[adjustment] += rows
         return tuple(counts.items())
+
+    def _notices(self) -> tuple[str, ...]:
+        if not self._own_models or not self._router.has_models:
+            return ()
+        return (f"{self._own_models:,} rows name a model of their own, which counts more than -m",)
 
     def _batches(self) -> tuple[NewBatch, ...]:
         routes = self._router.lanes.values()

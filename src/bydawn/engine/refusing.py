@@ -89,4 +89,7 @@ def _hopeless(batch: BatchRecord, refusal: Refusal) -> bool:
     """Whether the rows of a refused batch will be refused however often they are sent."""
     if refusal.kind == "size":
         return batch.rows == 1
+    if refusal.kind == "quota":  # one row alone that is larger than all that may ever be enqueued
+        alone = batch.rows == 1 and (refusal.limit is None or batch.input_tokens > refusal.limit)
+        return alone and batch.refusals + 1 >= MAX_REFUSALS
     return refusal.kind == "lane" or (refusal.kind == "unknown" and batch.refusals + 1 >= MAX_REFUSALS)

@@ -34,7 +34,7 @@ class Requeueing:
             ids=desk.ids,
             provider=desk.provider(batch),
             limits=desk.lane_limits(batch, rows=int(rows) if rows else None, tokens=int(tokens) if tokens else None),
-            first_number=max(other.number for other in store.batches(desk.job_id)) + 1,
+            first_number=store.last_number(desk.job_id) + 1,
             segment=desk.segment,
         )
         store.replan(batch, planned.segments, planned.batches)

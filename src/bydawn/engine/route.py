@@ -88,6 +88,11 @@ class Router:
         self.lanes: dict[Lane, Route] = {}
         self.width = max(1, len(self._models))
 
+    @property
+    def has_models(self) -> bool:
+        """Whether the job names models, besides those that rows may name."""
+        return bool(self._models)
+
     def models_of(self, request: Request) -> list[ModelRef]:
         """Return the models a request goes to: its own, or the job's. Raises ConfigError when there is none."""
         if request.model is not None:

@@ -56,7 +56,7 @@ class Watching:
                 provider_status=report.status,
                 counts=report.counts,
                 expires_at_s=report.expires_at_s,
-                note=self._overdue(report),
+                note=self._overdue(batch, report),
             )
         elif report.end_reason == "failed" and not report.files:
             refusal = self._desk.provider(batch).read_refusal(report.problems)
@@ -75,9 +75,12 @@ class Watching:
                 note=None,
             )
 
-    def _overdue(self, report: BatchReport) -> str | None:
+    def _overdue(self, batch: BatchRecord, report: BatchReport) -> str | None:
         """A remark on a batch that should have ended. It is not given up: it may still run, and be billed."""
-        if report.expires_at_s is None or self._desk.clock.now() < report.expires_at_s + OVERDUE_GRACE_S:
+        if report.expires_at_s is None or report.created_at_s is None or batch.sent_at_s is None:
+            return None
+        window_s = report.expires_at_s - report.created_at_s  # by the provider's clock, which may not be ours
+        if self._desk.clock.now() - batch.sent_at_s < window_s + OVERDUE_GRACE_S:
             return None
         return "past its completion window and still not ended: ask the provider, or `bydawn cancel`"
 

@@ -91,7 +91,7 @@ class Worker:
         desk = self._desk
         return Snapshot(
             job=desk.store.job(desk.job_id),
-            batches=desk.store.batches(desk.job_id),
+            batches=desk.store.live_batches(desk.job_id),
             lanes=[lane_key(lane) for lane in desk.lanes],
             enqueued=desk.store.enqueued_tokens(desk.realm),
             quotas=desk.store.quotas(desk.realm),
@@ -159,7 +159,7 @@ class Worker:
         return self._stop is not None and not isinstance(self._stop, QuotaExhausted)
 
     def _stored(self, number: int) -> BatchRecord:
-        return next(batch for batch in self._desk.store.batches(self._desk.job_id) if batch.number == number)
+        return self._desk.store.batch(self._desk.job_id, number)
 
     async def _let_go(self) -> None:
         """End what is under way. A create on its way may take a moment to answer; all else is cut off."""
@@ -187,21 +187,16 @@ class Worker:
         """Report batches that moved, lanes that wait for quota, and now and then the whole."""
         desk = self._desk
         moved = False
-        for batch in snapshot.batches:
+        live = {batch.number for batch in snapshot.batches}
+        ended = [self._stored(number) for number in self._told.keys() - live]
+        for batch in (*sorted(ended, key=lambda batch: batch.number), *snapshot.batches):
             now = (batch.state, batch.provider_status)
             if self._told.get(batch.number) != now:
                 moved = True
                 self._told[batch.number] = now
-                desk.on_event(
-                    BatchMoved(
-                        batch.number,
-                        batch.state,
-                        batch.rows,
-                        batch.provider_batch_id,
-                        batch.provider_status,
-                        batch.note,
-                    )
-                )
+                desk.on_event(_moved(batch))
+        for batch in ended:
+            del self._told[batch.number]
         waiting = dict(waiting_for_quota(snapshot))
         for lane in waiting.keys() - self._quota_told:
             desk.on_event(Notice("info", f"waiting for {waiting[lane]:,} enqueued tokens of {lane}"))
@@ -210,3 +205,7 @@ class Worker:
         if moved or now_s - self._progress_at >= PROGRESS_EVERY_S:
             self._progress_at = now_s
             desk.on_event(Progress(job_status(desk.store, desk.job_id, desk.clock.now())))
+
+
+def _moved(batch: BatchRecord) -> BatchMoved:
+    return BatchMoved(batch.number, batch.state, batch.rows, batch.provider_batch_id, batch.provider_status, batch.note)

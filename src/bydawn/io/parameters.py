@@ -66,7 +66,9 @@ def parse_params(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         name = name.strip()
-        if not equals or name in _NOT_PARAMETERS:
+        if equals and name and name in _NOT_PARAMETERS:
+            raise ConfigError(f"{name} is no parameter", hint="It belongs in the rows; the model is named with -m.")
+        if not equals or not name:
             raise ConfigError(f"--param {text!r} does not set a parameter", hint="Write name=value: temperature=0.2")
         if name in params:
             raise ConfigError(f"--param {name} is given twice", hint="Keep one of the two.")

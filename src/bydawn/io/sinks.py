@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, get_args
 
-from bydawn.errors import ConfigError
+from bydawn.errors import ConfigError, StoreError
 from bydawn.io.arrow import import_pyarrow
 from bydawn.io.atomic import replacing
 from bydawn.io.columns import COLUMNS, Record, decode_record
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 OutputFormat: TypeAlias = Literal["jsonl", "csv", "parquet"]
 
+_DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 _BLOCK_LINES = 500
 _GROUP_BYTES = 8 << 20
 _GROUP_ROWS = 50_000
@@ -47,6 +49,11 @@ def write_results(
         with replacing(target) as file:
             return write(lines, file)
     except OSError as error:
+        if error.errno in _DISK_TROUBLE:
+            raise StoreError(
+                f"cannot write results to {target}: {error.strerror}",
+                hint="Free some space, then run the same command again: the results are kept.",
+            ) from error
         raise ConfigError(
             f"cannot write results to {target}: {error.strerror or error}",
             hint="The results are kept: bydawn results writes them elsewhere.",

@@ -136,11 +136,13 @@ class OpenAI:
         return self.inputs(endpoint, msgspec.json.decode(line, type=_WithBody).body) if endpoint == "embeddings" else 0
 
     def submit(self, batch: Submission, known: Mapping[str, str]) -> Flow[str]:
-        """See `Provider.submit`. Facts: ``upload`` (begun), ``input_file_id``."""
+        """See `Provider.submit`. Facts: ``upload`` (begun), ``input_file_id``, ``uploaded_at`` (by OpenAI's clock)."""
         file_id = known.get("input_file_id")
         if not file_id:
-            file_id = yield from _upload(batch, begun="upload" in known)
-            yield Checkpoint({"input_file_id": file_id})
+            file = yield from _upload(batch, begun="upload" in known)
+            file_id = file.id
+            uploaded = {"uploaded_at": repr(file.created_at)} if isinstance(file.created_at, int | float) else {}
+            yield Checkpoint({"input_file_id": file_id, **uploaded})
         metadata = {TAG_KEY: batch.tag, "rows": str(batch.rows)}
         if batch.job_name:
             metadata["job"] = batch.job_name[:METADATA_CHARS]
@@ -160,8 +162,13 @@ class OpenAI:
         return _read(answer, _Batch).id
 
     def find(self, batch: Submission, known: Mapping[str, str], since_s: float) -> Flow[str | None]:
-        """See `Provider.find`. Walks the list, newest first; a tag in the metadata proves more than the input file."""
+        """See `Provider.find`. Walks the list, newest first; a tag in the metadata proves more than the input file.
+
+        The walk ends where batches are older than the upload of this one's file, which is a moment by OpenAI's own
+        clock: ours may be wrong.
+        """
         file_id = known.get("input_file_id")
+        horizon_s = min(since_s, float(known.get("uploaded_at", since_s))) - CLOCK_SLACK_S
         best = (0, "")
         after: str | None = None
         while True:
@@ -170,7 +177,7 @@ class OpenAI:
             entries = _entries(page, _Batch)
             matches = [(_worth(entry, batch.tag, file_id), entry.id) for entry in entries]
             best = max([best, *matches], key=itemgetter(0))
-            if _is_end(page, entries, after, since_s - CLOCK_SLACK_S):
+            if _is_end(page, entries, after, horizon_s):
                 return best[1] or None
             after = entries[-1].id
 
@@ -268,6 +275,7 @@ class _File(msgspec.Struct):
     id: Id
     filename: Any = None
     bytes: Any = None
+    created_at: Any = None
 
 
 class _Page(msgspec.Struct):
@@ -328,35 +336,35 @@ def _segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _upload(batch: Submission, *, begun: bool) -> Flow[str]:
+def _upload(batch: Submission, *, begun: bool) -> Flow[_File]:
     """Upload the input file, unless a lost upload (of this flow, or of one before a crash) arrived after all."""
     if not begun:
         yield Checkpoint({"upload": "begun"})
-    elif file_id := (yield from _find_upload(batch)):
-        return file_id
+    elif found := (yield from _find_upload(batch)):
+        return found
     for _ in range(UPLOAD_TRIES - 1):
         try:
             return (yield from _send_file(batch))
         except (AnswerLost, Unavailable):
-            if file_id := (yield from _find_upload(batch)):
-                return file_id
+            if found := (yield from _find_upload(batch)):
+                return found
     return (yield from _send_file(batch))
 
 
-def _send_file(batch: Submission) -> Flow[str]:
+def _send_file(batch: Submission) -> Flow[_File]:
     file = FilePart("file", _filename(batch), batch.requests)
     form = (("purpose", "batch"),)
     request = WireRequest(method="POST", path="/files", safety="idempotent", form=form, file=file)
-    return _read((yield from _call(request)), _File).id
+    return _read((yield from _call(request)), _File)
 
 
-def _find_upload(batch: Submission) -> Flow[str | None]:
+def _find_upload(batch: Submission) -> Flow[_File | None]:
     """Look for a file of the batch's name and size among the newest ones."""
     query = (("purpose", "batch"), ("order", "desc"), ("limit", "1000"))
     page = _read((yield from _call(_get("/files", query))), _Page)
     for file in _entries(page, _File):
         if file.filename == _filename(batch) and file.bytes in (batch.bytes, None):
-            return file.id
+            return file
     return None
 
 

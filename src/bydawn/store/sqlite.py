@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from bydawn.core.batch import Lane
 
 _encode = msgspec.json.Encoder().encode
+_decode_facts = msgspec.json.Decoder(dict[str, str]).decode
+_decode_counts = msgspec.json.Decoder(Counts).decode
+_decode_tally = msgspec.json.Decoder(Tally).decode
+_decode_adjustments = msgspec.json.Decoder(tuple[tuple[Adjustment, int], ...]).decode
+_decode_notices = msgspec.json.Decoder(tuple[str, ...]).decode
 _COLUMNS = frozenset({
     "end_reason", "provider_batch_id", "provider_status", "facts", "counts", "tally", "waiting", "looks", "look_at_s",
     "sent_at_s", "ended_at_s", "expires_at_s", "note",
@@ -182,6 +187,19 @@ class Store:
         """Return a job's batches by number."""
         return [_batch(row) for row in self._read("batches", job_id=job_id)]
 
+    def live_batches(self, job_id: str) -> list[BatchRecord]:
+        """Return the batches of a job that something is still to be done about, by number."""
+        return [_batch(row) for row in self._read("live_batches", job_id=job_id)]
+
+    def batch(self, job_id: str, number: int) -> BatchRecord:
+        """Return one batch."""
+        return _batch(self._read("batch", job_id=job_id, number=number)[0])
+
+    def last_number(self, job_id: str) -> int:
+        """Return the highest batch number of a job."""
+        number: int = self._read("last_number", job_id=job_id)[0]["number"]
+        return number
+
     def move_batch(self, batch: BatchRecord, event: str, **changes: Any) -> BatchRecord:
         """Move a batch along the table, setting columns with it; returns it as it is now.
 
@@ -189,13 +207,13 @@ class Store:
         """
         with self._transaction():
             self._set(batch, {"state": move_batch(batch.state, event)} | _columns(changes))
-        return self._batch(batch)
+        return self.batch(batch.job_id, batch.number)
 
     def update_batch(self, batch: BatchRecord, **changes: Any) -> BatchRecord:
         """Set columns of a batch without moving it; returns it as it is now."""
         with self._transaction():
             self._set(batch, _columns(changes))
-        return self._batch(batch)
+        return self.batch(batch.job_id, batch.number)
 
     def collect(
         self, batch: BatchRecord, event: str, segments: Iterable[Segment], *, waiting: int, **changes: Any
@@ -205,7 +223,7 @@ class Store:
             self._put_segments(db, batch.job_id, segments)
             values = {"state": move_batch(batch.state, event), "waiting": waiting} | _columns(changes)
             self._set(batch, values)
-        return self._batch(batch)
+        return self.batch(batch.job_id, batch.number)
 
     def replan(self, batch: BatchRecord, segments: Iterable[Segment], batches: Iterable[NewBatch]) -> None:
         """Commit the new batches that take over the waiting rows of ``batch``."""
@@ -244,9 +262,6 @@ class Store:
         )
         if cursor.rowcount != 1:
             raise StoreError(f"batch {batch.number} of job {batch.job_id} is no longer {batch.state}")
-
-    def _batch(self, batch: BatchRecord) -> BatchRecord:
-        return _batch(self._read("batch", job_id=batch.job_id, number=batch.number)[0])
 
     # Ledger
 
@@ -387,17 +402,14 @@ def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _job(row: sqlite3.Row) -> JobRecord:
     values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - iterating a Row gives its values
-    values["adjustments"] = tuple(
-        (adjustment, count)
-        for adjustment, count in msgspec.json.decode(row["adjustments"], type=list[tuple[Adjustment, int]])
-    )
-    values["notices"] = tuple(msgspec.json.decode(row["notices"], type=list[str]))
+    values["adjustments"] = _decode_adjustments(row["adjustments"])
+    values["notices"] = _decode_notices(row["notices"])
     return JobRecord(**values)
 
 
 def _batch(row: sqlite3.Row) -> BatchRecord:
     values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - iterating a Row gives its values
-    values["facts"] = msgspec.json.decode(row["facts"], type=dict[str, str])
-    values["counts"] = msgspec.json.decode(row["counts"], type=Counts) if row["counts"] else None
-    values["tally"] = msgspec.json.decode(row["tally"], type=Tally) if row["tally"] else None
+    values["facts"] = _decode_facts(row["facts"])
+    values["counts"] = _decode_counts(row["counts"]) if row["counts"] else None
+    values["tally"] = _decode_tally(row["tally"]) if row["tally"] else None
     return BatchRecord(**values)

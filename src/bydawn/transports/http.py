@@ -43,10 +43,10 @@ MAX_ANSWER_BYTES = 64_000_000
 """Where a runaway answer that is held in memory is stopped: a page of 100 batches has about 0.2 MB."""
 
 MAX_CONNECTIONS = 8
+"""How many calls are under way at once."""
 
 SHORTEST_KEY = 8
 """No provider's key is shorter; local servers take any word for one."""
-"""How many calls are under way at once."""
 
 
 class HttpTransport:

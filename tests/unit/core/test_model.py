@@ -10,11 +10,16 @@ from bydawn.errors import ConfigError
 KNOWN = frozenset({"openai", "xai"})
 
 
-@pytest.mark.parametrize("text", ["", "gpt-4o-mini", "/gpt-4o", "openai", "openai/", "OpenAI/gpt-4o", "mars/gpt-4o"])
+@pytest.mark.parametrize("text", ["", "gpt-4o-mini", "/gpt-4o", "openai", "OpenAI/gpt-4o", "mars/gpt-4o"])
 def test_a_name_without_a_known_provider_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="does not name a known provider") as caught:
         parse_model(text, KNOWN)
     assert "openai, xai" in (caught.value.hint or "")
+
+
+def test_a_provider_without_a_model_is_told_so() -> None:
+    with pytest.raises(ConfigError, match="names a provider and no model"):
+        parse_model("openai/", KNOWN)
 
 
 def test_an_empty_name_is_refused_even_with_a_default_provider() -> None:

@@ -40,8 +40,8 @@ def test_values_are_json_where_they_parse_and_text_otherwise() -> None:
     [
         ("temperature", "does not set a parameter"),
         ("=3", "does not set a parameter"),
-        ("model=gpt", "does not set a parameter"),
-        ("messages=[]", "does not set a parameter"),
+        ("model=gpt", "model is no parameter"),
+        ("messages=[]", "messages is no parameter"),
         ("temperature=warm", "temperature is"),
         ("max_tokens=0", "max_tokens is 0"),
         ("max_tokens=1.5", "max_tokens is 1.5"),

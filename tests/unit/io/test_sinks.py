@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bydawn.core.result import Result, RowError, Usage
-from bydawn.errors import ConfigError
+from bydawn.errors import ConfigError, StoreError
 from bydawn.io import check_target, sinks, write_results
 from bydawn.io.columns import COLUMNS
 
@@ -129,7 +129,7 @@ def test_lines_that_fail_leave_the_old_file(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_a_configuration_error_and_leaves_the_old_file(
+def test_a_full_disk_is_no_mistake_of_the_user_and_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
@@ -138,7 +138,7 @@ def test_a_full_disk_is_a_configuration_error_and_leaves_the_old_file(
     path = tmp_path / "out.jsonl"
     path.write_text("old")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ConfigError, match="No space left"):
+    with pytest.raises(StoreError, match="No space left"):
         write_results(encode(result()), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

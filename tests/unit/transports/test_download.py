@@ -182,6 +182,7 @@ def test_a_packed_file_is_unpacked(net, target, monkeypatch):
 @pytest.mark.parametrize(
     "packed",
     [gzip.compress(DATA)[:-12], gzip.compress(DATA)[:40], b"no gzip at all", zlib.compress(DATA)],
+    ids=["end cut off", "begun", "not packed", "without a header"],
 )
 def test_a_damaged_packed_file_starts_over(net, target, packed):
     script = [net.answer(200, packed, Content_Encoding="gzip"), net.answer(200, DATA)]

@@ -45,7 +45,8 @@ def run(invocation: Invocation, /, **values: Any) -> int:
       bydawn run rows.csv -m openai/gpt-4o-mini --prompt 'Classify: {{ text }}' -o out.csv
       bydawn run --sandbox tickets.jsonl -m openai/gpt-4o-mini -o results.jsonl
     """
-    return _begin(invocation, values, output=OutputArgs.take(values))
+    output = OutputArgs.take(values)
+    return _begin(invocation, values, named=output, output=output)
 
 
 @click.command("submit")
@@ -64,16 +65,20 @@ def submit(invocation: Invocation, /, **values: Any) -> int:
     """
     from bydawn.cli.output import check_output
 
-    check_output(OutputArgs.take(values))
-    return _begin(invocation, values, output=None)
+    named = OutputArgs.take(values)
+    check_output(named)
+    return _begin(invocation, values, named=named, output=None)
 
 
-def _begin(invocation: Invocation, values: dict[str, Any], *, output: OutputArgs | None) -> int:
+def _begin(invocation: Invocation, values: dict[str, Any], *, named: OutputArgs, output: OutputArgs | None) -> int:
+    """Begin or continue the job; ``output`` is where to write its results when it is done, None for not at all."""
     from bydawn.cli.inputs import job_options, readable
+    from bydawn.cli.output import refuse_overwriting
     from bydawn.cli.session import refuse_settings_without_sandbox
     from bydawn.cli.work import JobWork
 
     requests = RequestArgs.take(values)
+    refuse_overwriting(named, requests.files)
     choice = JobArgs.take(values)
     options = job_options(requests)
 

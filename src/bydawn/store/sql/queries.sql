@@ -45,6 +45,14 @@ VALUES (:job_id, :number, :lane, 'planned', :tag, :nonce, :rows, :bytes, :input_
 -- name: batches
 SELECT * FROM batch WHERE job_id = :job_id ORDER BY number;
 
+-- name: live_batches
+SELECT * FROM batch
+WHERE job_id = :job_id AND (state NOT IN ('collected', 'refused', 'withdrawn') OR waiting > 0)
+ORDER BY number;
+
+-- name: last_number
+SELECT max(number) AS number FROM batch WHERE job_id = :job_id;
+
 -- name: batch
 SELECT * FROM batch WHERE job_id = :job_id AND number = :number;
 
