@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from bydawn.store.ledger import CANCELLED, EXPIRED, FAILED
 from bydawn.store.lock import JobLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -35,7 +36,26 @@ if TYPE_CHECKING:
 FOLLOW_EVERY_S = 2.0
 """How often a process that waits for another one looks at the job."""
 
+RESULTS_BETWEEN_PAUSES = 100
+"""How many results an ``async for`` may take before other tasks have their turn."""
+
 _RETRIED = frozenset({FAILED, EXPIRED, CANCELLED})
+
+
+class Results:
+    """The results of a job, one after the other; nothing is held in memory."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._results = map(msgspec.json.Decoder(Result).decode, lines)
+
+    def __iter__(self) -> Iterator[Result]:
+        return self._results
+
+    async def __aiter__(self) -> AsyncIterator[Result]:
+        for number, result in enumerate(self._results, 1):
+            yield result
+            if number % RESULTS_BETWEEN_PAUSES == 0:
+                await asyncio.sleep(0)
 
 
 class Job:
@@ -97,9 +117,12 @@ class Job:
             )
         return result_lines(self._client.store, self._files, job, raw=raw)
 
-    def results(self, *, partial: bool = False, raw: bool = False) -> Iterator[Result]:
-        """Yield one result per request in row order; with ``partial`` only the finished ones of a running job."""
-        return map(msgspec.json.Decoder(Result).decode, self.lines(partial=partial, raw=raw))
+    def results(self, *, partial: bool = False, raw: bool = False) -> Results:
+        """Return one result per request in row order; with ``partial`` only the finished ones of a running job.
+
+        Read it once, with ``for`` or ``async for``. Raises ConfigError when the job is not done.
+        """
+        return Results(self.lines(partial=partial, raw=raw))
 
     def write(
         self,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bydawn.engine.outcomes import Outcomes
     from bydawn.store.records import BatchRecord
 
+HALVINGS_MAX = 3
+"""How often rows that are refused for a quota of unknown size are sent in smaller batches; then they only wait."""
+
 
 class Refusing:
     """Takes in refusals of one job's batches."""
@@ -79,7 +82,9 @@ class Refusing:
                 desk.store.learn_quota(desk.realm, lane_key(desk.lane(batch)), refusal.limit)
                 return {}
             others = desk.store.enqueued_tokens(desk.realm).get(lane_key(desk.lane(batch)), 0) - batch.input_tokens
-            return {} if others > 0 else {"max_tokens": str(max(1, batch.input_tokens // 2))}
+            if others > 0 or batch.refusals >= HALVINGS_MAX:
+                return {}  # it is not the size: what is enqueued has to be freed first
+            return {"max_tokens": str(max(1, batch.input_tokens // 2))}
         if refusal.kind == "size" or (refusal.kind == "rows" and batch.refusals >= MAX_REFUSALS):
             return {"max_rows": str(max(1, batch.rows // 2))}
         return {}
@@ -89,7 +94,7 @@ def _hopeless(batch: BatchRecord, refusal: Refusal) -> bool:
     """Whether the rows of a refused batch will be refused however often they are sent."""
     if refusal.kind == "size":
         return batch.rows == 1
-    if refusal.kind == "quota":  # one row alone that is larger than all that may ever be enqueued
-        alone = batch.rows == 1 and (refusal.limit is None or batch.input_tokens > refusal.limit)
-        return alone and batch.refusals + 1 >= MAX_REFUSALS
+    if refusal.kind == "quota":  # a full quota is no verdict on rows, but one that a single row exceeds is
+        too_large = refusal.limit is not None and batch.input_tokens > refusal.limit
+        return too_large and batch.rows == 1 and batch.refusals + 1 >= MAX_REFUSALS
     return refusal.kind == "lane" or (refusal.kind == "unknown" and batch.refusals + 1 >= MAX_REFUSALS)

@@ -133,8 +133,12 @@ class _Means:
     def allow(self, batch: BatchRecord) -> bool:
         """Whether a batch may be sent now."""
         lane = self._lanes[batch.lane]
+        if not self._own.get(lane):
+            return True
         quota = self._quotas.get(lane)
-        return quota is None or not self._own.get(lane) or self._all.get(lane, 0) + batch.input_tokens <= quota
+        if quota is None:
+            return not batch.refusals  # what was refused for reasons unknown is tried alone
+        return self._all.get(lane, 0) + batch.input_tokens <= quota
 
     def spend(self, batch: BatchRecord) -> None:
         """Count a batch that is being sent."""
