@@ -80,7 +80,7 @@ def _eta(job: JobRecord, batches: Sequence[BatchRecord], finished: int, now_s: f
     """Judge by the pace so far; None before anything has finished or when nothing is left."""
     sent = [batch.sent_at_s for batch in batches if batch.sent_at_s is not None]
     left = job.requests - finished
-    if not sent or finished <= 0 or left <= 0:
+    if job.state != "running" or not sent or finished <= 0 or left <= 0:
         return None
     elapsed_s = max(0.0, now_s - min(sent))
     return elapsed_s * left / finished

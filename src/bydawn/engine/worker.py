@@ -145,6 +145,8 @@ class Worker:
             desk.store.update_batch(batch, looks=batch.looks + 1, look_at_s=desk.clock.now() + delay_s, note=str(error))
         passing = isinstance(error, UnexpectedAnswer) and batch.looks < UNREADABLE_ANSWERS_MAX
         if passing or self._anything_at_stake():
+            if str(error) == action.batch.note:
+                return  # told before
             desk.on_event(Notice("warning", f"batch {batch.number}: {action.kind} will be tried again: {error}"))
         else:
             self._stop = error
