@@ -11,7 +11,7 @@ ROWS ?= 100000
 PAIRS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types layers unit bench clean
+.PHONY: help run test lint types layers unit slow bench clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -40,7 +40,11 @@ layers: ## the one-way rule between packages
 
 unit: ## the tests, two processes at a time
 	@$(PREPARE) dev
-	$(IN_VENV) pytest -n 2
+	$(IN_VENV) pytest -n 2 -m "not slow"
+
+slow: ## the long attacks that `test` leaves out: every crash point, more kills
+	@$(PREPARE) dev
+	$(IN_VENV) pytest -n 2 -m slow
 
 bench: ## bydawn against a hand-written script; ROWS=100000 PAIRS=5
 	@$(PREPARE) dev

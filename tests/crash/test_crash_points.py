@@ -137,7 +137,7 @@ def test_an_interrupt_at_any_step_leaves_a_job_that_goes_on(folder: Path, start:
 
     for number in range(start, len(names), 13 if start else 1):
         lab = Lab(_made(folder / f"{number}"), engine=ENGINE)
-        lab.on_step = _Once(number, lambda lab=lab: lab.task.cancel())  # type: ignore[misc]
+        lab.on_step = _Once(number, lab.interrupt)
         lab.run(ROWS)
         lab.on_step = None
         try:

@@ -179,9 +179,9 @@ class Lab:
             self.interrupt()
 
     def interrupt(self) -> None:
-        """Interrupt bydawn, as Ctrl-C does."""
-        assert self.task is not None
-        self.task.cancel()
+        """Interrupt bydawn, as Ctrl-C does; nothing happens when it has ended."""
+        if self.task is not None:
+            self.task.cancel()
 
     def _thaw(self) -> None:
         if self.frozen:
@@ -213,6 +213,7 @@ class Lab:
             raise
         except BaseException as error:  # noqa: BLE001 - the test looks at what it was
             run.error = error
+        self.task = None
         with suppress(asyncio.CancelledError):  # an interrupt of the very last step is delivered here
             await asyncio.sleep(0)
         if client is not None:

@@ -188,13 +188,11 @@ class Worker:
     def _tell(self, snapshot: Snapshot) -> None:
         """Report batches that moved, lanes that wait for quota, and now and then the whole."""
         desk = self._desk
-        moved = False
         live = {batch.number for batch in snapshot.batches}
         ended = [self._stored(number) for number in self._told.keys() - live]
         for batch in (*sorted(ended, key=lambda batch: batch.number), *snapshot.batches):
             now = (batch.state, batch.provider_status)
             if self._told.get(batch.number) != now:
-                moved = True
                 self._told[batch.number] = now
                 desk.on_event(_moved(batch))
         for batch in ended:
@@ -204,7 +202,7 @@ class Worker:
             desk.on_event(Notice("info", f"waiting for {waiting[lane]:,} enqueued tokens of {lane}"))
         self._quota_told = frozenset(waiting)
         now_s = desk.clock.monotonic()
-        if moved or now_s - self._progress_at >= PROGRESS_EVERY_S:
+        if now_s - self._progress_at >= PROGRESS_EVERY_S:
             self._progress_at = now_s
             desk.on_event(Progress(job_status(desk.store, desk.job_id, desk.clock.now())))
 
