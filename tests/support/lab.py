@@ -175,7 +175,8 @@ class Lab:
         """
         if not self.frozen:
             self.frozen = True
-            shutil.copytree(self.home, self.folder / "frozen")
+            if self.home.exists():
+                shutil.copytree(self.home, self.folder / "frozen")
             self.interrupt()
 
     def interrupt(self) -> None:
@@ -185,8 +186,9 @@ class Lab:
 
     def _thaw(self) -> None:
         if self.frozen:
-            shutil.rmtree(self.home)
-            (self.folder / "frozen").rename(self.home)
+            shutil.rmtree(self.home, ignore_errors=True)
+            if (self.folder / "frozen").exists():
+                (self.folder / "frozen").rename(self.home)
             self.frozen = False
 
     async def _in_loop(
