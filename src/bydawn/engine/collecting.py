@@ -60,7 +60,7 @@ class Collecting:
         collected = await self._decode(task)
         if collected.unanswered:
             suspect = await self._is_suspect(batch, task, collected)
-            if self._may_look_again(batch, suspect=suspect):
+            if self._may_look_again(batch, suspect=suspect or _is_nameless(batch)):
                 await self._look_again_at_files(batch, collected)
                 return
             if suspect and collected.unanswered > collected.unread:  # more was lost than a line or two that came cut
@@ -112,9 +112,7 @@ class Collecting:
                 path.rename(_first_look(path))
                 raise Unavailable(f"the {kind} file came with {received:,} of its {size:,} bytes")
             short = short or not received or (size is not None and size > received)
-        announced = batch.counts.succeeded if batch.counts is not None else 0
-        nameless = batch.end_reason == "completed" and announced > 0 and "output" not in batch.facts
-        return short or nameless or collected.cut or collected.unread > 0
+        return short or collected.cut or collected.unread > 0
 
     def _may_look_again(self, batch: BatchRecord, *, suspect: bool) -> bool:
         """Before rows count as missing everything is fetched once more; a file that came cut gets more chances."""
@@ -163,6 +161,12 @@ class Collecting:
         for batch in store.live_batches(self._desk.job_id):
             if batch.state == "refused" and batch.lane == ended.lane:
                 store.update_batch(batch, look_at_s=0.0)
+
+
+def _is_nameless(batch: BatchRecord) -> bool:
+    """Whether the provider counts answers but has not (yet) named a file for them."""
+    announced = batch.counts.succeeded if batch.counts is not None else 0
+    return batch.end_reason == "completed" and announced > 0 and "output" not in batch.facts
 
 
 def _first_look(path: Path) -> Path:

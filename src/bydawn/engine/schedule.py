@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -64,7 +65,7 @@ def decide(
             times.append(batch.look_at_s)
             continue
         actions.append(Action(kind, batch))
-    actions = _within_means(actions, snapshot, busy, settings)
+    actions = _within_means(actions, snapshot, busy, now_s, settings)
     reached = not busy and not actions and _reached(snapshot, goal)
     return Decision(tuple(actions), min(times, default=None), reached)
 
@@ -91,12 +92,12 @@ def _due(batch: BatchRecord, job_state: str) -> ActionKind | None:
 
 
 def _within_means(
-    actions: list[Action], snapshot: Snapshot, busy: frozenset[int], settings: EngineSettings
+    actions: list[Action], snapshot: Snapshot, busy: frozenset[int], now_s: float, settings: EngineSettings
 ) -> list[Action]:
     """Drop the sends that there is no room for: uploads at once, and tokens under the lane's quota."""
     sending = [batch for batch in snapshot.batches if batch.number in busy and batch.state in _BEING_SENT]
     room = settings.uploads - len(sending)
-    means = _Means(snapshot)
+    means = _Means(snapshot, now_s)
     for batch in sending:
         if batch.state == "planned":  # not yet in the store's sum
             means.spend(batch)
@@ -121,7 +122,7 @@ class _Means:
     its own at the provider may send one batch; if the quota is used up it is refused, which costs nothing but a pause.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, now_s: float) -> None:
         self._lanes = snapshot.lanes
         self._quotas = snapshot.quotas
         self._all = dict(snapshot.enqueued)
@@ -129,10 +130,17 @@ class _Means:
         for batch in snapshot.batches:
             if batch.state in AT_PROVIDER:
                 _add(self._own, self._lanes[batch.lane], batch.input_tokens)
+        self._cooling = {
+            self._lanes[batch.lane]
+            for batch in snapshot.batches
+            if batch.state == "refused" and batch.look_at_s > now_s
+        }
 
     def allow(self, batch: BatchRecord) -> bool:
         """Whether a batch may be sent now."""
         lane = self._lanes[batch.lane]
+        if batch.refusals and lane in self._cooling:
+            return False  # what was refused does not try, one after the other, what was refused just now
         if not self._own.get(lane):
             return True
         quota = self._quotas.get(lane)
@@ -168,7 +176,7 @@ def _reached(snapshot: Snapshot, goal: Goal) -> bool:
 def waiting_for_quota(snapshot: Snapshot) -> list[tuple[str, int]]:
     """Name the lanes whose planned batches wait for enqueued tokens to be freed, with the tokens they wait for."""
     waiting: dict[str, int] = {}
-    means = _Means(snapshot)
+    means = _Means(snapshot, math.inf)
     for batch in snapshot.batches:
         if batch.state == "planned" and not means.allow(batch):
             _add(waiting, snapshot.lanes[batch.lane], batch.input_tokens)
